@@ -1,0 +1,110 @@
+// The one interface for effects: files, processes, sockets, clock, randomness, terminal.
+// Everything that touches the machine goes through a `Host`, so that tests can play one.
+
+/** What `stat` and `lstat` tell of a path. */
+export interface FileInfo {
+  readonly isFile: boolean;
+  readonly isDirectory: boolean;
+  readonly isSymlink: boolean;
+  /** Permission bits only (0o000 to 0o7777). */
+  readonly mode: number;
+  readonly uid: number;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** How `writeTextFile` opens its file. */
+export interface WriteOptions {
+  /** Permission bits of a file that is created; an existing file keeps its own. */
+  readonly mode: number;
+  /** `truncate` replaces the content, `append` adds to it, `create` fails if the file exists. */
+  readonly how: "truncate" | "append" | "create";
+}
+
+/** A program to run without a shell. */
+export interface ProgramCall {
+  /** Path or name, looked up in PATH. */
+  readonly program: string;
+  readonly args: readonly string[];
+  /** Text for its standard input; none means an empty one. */
+  readonly stdin?: string;
+  /** Milliseconds after which the program is killed. */
+  readonly timeout?: number;
+}
+
+/** What a program left behind. */
+export interface ProgramResult {
+  /** Exit status; 128 + signal number when a signal ended it, 127 when it could not be started. */
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A UDP endpoint: a numeric address and a port. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Address family of a name lookup. */
+export type AddressFamily = "ipv4" | "ipv6";
+
+/** Signals that the programs listen for. */
+export type SignalName = "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGUSR1";
+
+/** The machine, as the program sees it. File calls throw the errors of the system; {@linkcode reasonOf} words them. */
+export interface Host {
+  /** This process. */
+  readonly pid: number;
+  /** Effective user id. */
+  readonly uid: number;
+  /** An environment variable, or undefined when it is not set. */
+  env(name: string): string | undefined;
+  /** Wall clock: milliseconds since 1970 UTC. */
+  now(): number;
+  /** Milliseconds from some start; never steps back. */
+  monotonic(): number;
+  /** Cryptographically strong random bytes. */
+  randomBytes(count: number): Uint8Array;
+
+  readTextFile(path: string): string;
+  writeTextFile(path: string, text: string, options: WriteOptions): void;
+  /** Follows symbolic links; null when nothing is there. */
+  stat(path: string): FileInfo | null;
+  /** Does not follow symbolic links; null when nothing is there. */
+  lstat(path: string): FileInfo | null;
+  /** Names in a directory, sorted. */
+  listDirectory(path: string): string[];
+  /** Makes the directory and its missing parents. */
+  makeDirectory(path: string, mode: number): void;
+  rename(from: string, to: string): void;
+  remove(path: string): void;
+  /** Resolves a relative path against the working directory. */
+  absolutePath(path: string): string;
+
+  /** Runs a program to its end; never throws for what the program does. */
+  run(call: ProgramCall): Promise<ProgramResult>;
+  /** Numeric addresses of a host name; throws when there are none. */
+  resolve(name: string, family: AddressFamily): Promise<string[]>;
+  /** Sends one datagram and gives the number of bytes sent. */
+  sendDatagram(to: Endpoint, payload: Uint8Array, sourcePort: number): Promise<number>;
+
+  /** Writes text as it is, at once. */
+  stdout(text: string): void;
+  /** Writes text as it is, at once. */
+  stderr(text: string): void;
+  isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean;
+  /** Calls `listener` for each such signal until the function it gives back is called. */
+  onSignal(name: SignalName, listener: () => void): () => void;
+}
+
+/**
+ * The system's wording of an error, without runtime decoration: "No such file or directory".
+ *
+ * @param error what a `Host` call threw
+ */
+export function reasonOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  const decorated = /^(.*?) \(os error \d+\)/.exec(text);
+  return decorated?.[1] ?? text;
+}

@@ -1,0 +1,134 @@
+// The real `Host`, on Deno.
+
+import type {
+  AddressFamily,
+  Endpoint,
+  FileInfo,
+  Host,
+  ProgramCall,
+  ProgramResult,
+  SignalName,
+  WriteOptions,
+} from "./host.ts";
+import { reasonOf } from "./host.ts";
+
+/** The host this process runs on. */
+export function denoHost(): Host {
+  const encoder = new TextEncoder();
+  return {
+    pid: Deno.pid,
+    uid: Deno.uid() ?? 0,
+    env: (name) => Deno.env.get(name),
+    now: () => Date.now(),
+    monotonic: () => performance.now(),
+    randomBytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
+    readTextFile: (path) => Deno.readTextFileSync(path),
+    writeTextFile,
+    stat: (path) => fileInfo(() => Deno.statSync(path)),
+    lstat: (path) => fileInfo(() => Deno.lstatSync(path)),
+    listDirectory: (path) => [...Deno.readDirSync(path)].map((entry) => entry.name).sort(),
+    makeDirectory: (path, mode) => Deno.mkdirSync(path, { recursive: true, mode }),
+    rename: (from, to) => Deno.renameSync(from, to),
+    remove: (path) => Deno.removeSync(path),
+    absolutePath: (path) => path.startsWith("/") ? path : `${Deno.cwd()}/${path}`,
+    run,
+    resolve,
+    sendDatagram,
+    stdout: (text) => writeAll(Deno.stdout, encoder.encode(text)),
+    stderr: (text) => writeAll(Deno.stderr, encoder.encode(text)),
+    isTerminal: (stream) => Deno[stream].isTerminal(),
+    onSignal,
+  };
+}
+
+function writeAll(writer: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
+  let rest = bytes;
+  while (rest.length > 0) rest = rest.subarray(writer.writeSync(rest));
+}
+
+function writeTextFile(path: string, text: string, options: WriteOptions): void {
+  Deno.writeTextFileSync(path, text, {
+    mode: options.mode,
+    append: options.how === "append",
+    createNew: options.how === "create",
+  });
+}
+
+function fileInfo(look: () => Deno.FileInfo): FileInfo | null {
+  try {
+    const info = look();
+    return {
+      isFile: info.isFile,
+      isDirectory: info.isDirectory,
+      isSymlink: info.isSymlink,
+      mode: (info.mode ?? 0) & 0o7777,
+      uid: info.uid ?? 0,
+      size: info.size,
+    };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+async function run(call: ProgramCall): Promise<ProgramResult> {
+  let child: Deno.ChildProcess;
+  try {
+    child = new Deno.Command(call.program, {
+      args: [...call.args],
+      stdin: call.stdin === undefined ? "null" : "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  } catch (error) {
+    return { status: 127, stdout: "", stderr: `${call.program}: ${reasonOf(error)}` };
+  }
+  const timer = call.timeout === undefined
+    ? undefined
+    : setTimeout(() => child.kill("SIGKILL"), call.timeout);
+  const output = child.output();
+  if (call.stdin !== undefined) await feed(child.stdin, call.stdin);
+  const { code, stdout, stderr } = await output;
+  clearTimeout(timer);
+  const decoder = new TextDecoder();
+  return { status: code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+}
+
+/** A program may end before it has read its input; its exit status then tells the story. */
+async function feed(stdin: WritableStream<Uint8Array>, text: string): Promise<void> {
+  const writer = stdin.getWriter();
+  try {
+    await writer.write(new TextEncoder().encode(text));
+    await writer.close();
+  } catch {
+    await writer.abort().catch(() => {});
+  }
+}
+
+async function resolve(name: string, family: AddressFamily): Promise<string[]> {
+  const { lookup } = await import("node:dns/promises");
+  const found = await lookup(name, { all: true, family: family === "ipv6" ? 6 : 4 });
+  return found.map((entry) => entry.address);
+}
+
+async function sendDatagram(
+  to: Endpoint,
+  payload: Uint8Array,
+  sourcePort: number,
+): Promise<number> {
+  const socket = Deno.listenDatagram({
+    transport: "udp",
+    hostname: to.address.includes(":") ? "::" : "0.0.0.0",
+    port: sourcePort,
+  });
+  try {
+    return await socket.send(payload, { transport: "udp", hostname: to.address, port: to.port });
+  } finally {
+    socket.close();
+  }
+}
+
+function onSignal(name: SignalName, listener: () => void): () => void {
+  Deno.addSignalListener(name, listener);
+  return () => Deno.removeSignalListener(name, listener);
+}
