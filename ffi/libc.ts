@@ -1,0 +1,271 @@
+// The C library: what the server needs of Linux that Deno does not offer.
+// Struct layouts are those of 64-bit Linux (x86-64 and aarch64 share them).
+
+const SYMBOLS = {
+  __errno_location: { parameters: [], result: "pointer" },
+  strerror: { parameters: ["i32"], result: "pointer" },
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
+  eventfd: { parameters: ["u32", "i32"], result: "i32" },
+  read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
+  open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
+  ftruncate: { parameters: ["i32", "i64"], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+  fcntl: { parameters: ["i32", "i32", "buffer"], result: "i32" },
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  recvmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
+  setsid: { parameters: [], result: "i32" },
+  openlog: { parameters: ["buffer", "i32", "i32"], result: "void" },
+  syslog: { parameters: ["i32", "buffer", "buffer"], result: "void" },
+} as const;
+
+/** A function of the C library failed; the message is the system's own: "Address already in use". */
+export class SystemError extends Error {
+  override readonly name = "SystemError";
+  /** The number that errno held. */
+  readonly errno: number;
+
+  constructor(message: string, errno: number) {
+    super(message);
+    this.errno = errno;
+  }
+}
+
+/** One lock of a file, as `fcntl(2)` tells it. */
+export interface FileLock {
+  /** The process that holds a conflicting lock, or null when there is none. */
+  readonly holder: number | null;
+}
+
+/** A datagram as the kernel delivered it to a bound socket. */
+export interface ReceivedDatagram {
+  /** IPv4 source and destination, 4 bytes each, network order. */
+  readonly source: Uint8Array;
+  readonly destination: Uint8Array;
+  readonly sourcePort: number;
+  readonly payload: Uint8Array;
+}
+
+/** Called when something is to be read, or when the wait was woken. */
+export interface Waiter {
+  /** Resolves true when `fd` is readable or has an error, false once `wake` was called. Idle, it uses no CPU. */
+  wait(): Promise<boolean>;
+  /** Ends the present and every later wait. */
+  wake(): void;
+  close(): void;
+}
+
+/** The functions the server uses. Each throws {@linkcode SystemError} when the system refuses. */
+export interface Libc {
+  waiterFor(fd: number): Waiter;
+  /** A UDP socket bound to all IPv4 addresses that tells each datagram's destination. */
+  openUdpSocket(port: number, receiveBufferBytes: number): number;
+  /** One waiting datagram, or null when none waits. Longer payloads than `limit` bytes are cut to it plus one. */
+  receiveDatagram(fd: number, limit: number): ReceivedDatagram | null;
+  /** Opens or creates a file for reading and writing, close-on-exec; existing content and mode stay. */
+  openFile(path: string, mode: number): number;
+  /** Opens an existing file read-only, close-on-exec. */
+  openFileReadOnly(path: string): number;
+  /** Takes a whole-file write lock; false when another process has one. */
+  lockFile(fd: number): boolean;
+  /** Who holds a write lock on the file. */
+  queryLock(fd: number): FileLock;
+  /** Replaces the file's content. */
+  rewriteFile(fd: number, text: string): void;
+  closeFile(fd: number): void;
+  /** Makes this process the leader of a new session, without a terminal. */
+  newSession(): void;
+  /** Opens the connection to the system logger; see syslog(3). */
+  openSystemLog(identity: string, facility: number): void;
+  /** Sends one line to the system logger. */
+  writeSystemLog(priority: number, text: string): void;
+}
+
+const POLLIN = 0x0001;
+const EFD_CLOEXEC_NONBLOCK = 0o2004000;
+const O_RDWR_CREAT_CLOEXEC = 0o2 | 0o100 | 0o2000000;
+const O_RDONLY_CLOEXEC = 0o2000000;
+const F_GETLK = 5;
+const F_SETLK = 6;
+const F_WRLCK = 1;
+const F_UNLCK = 2;
+const AF_INET = 2;
+const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
+const SOL_SOCKET = 1;
+const SO_RCVBUF = 8;
+const SO_RCVBUFFORCE = 33;
+const IPPROTO_IP = 0;
+const IP_PKTINFO = 8;
+const MSG_DONTWAIT = 0x40;
+const EINTR = 4;
+const EAGAIN = 11;
+const EACCES = 13;
+const LOG_PID = 1;
+const LOG_NDELAY = 8;
+
+/** Loads the C library. */
+export function loadLibc(): Libc {
+  const { symbols: c } = Deno.dlopen("libc.so.6", SYMBOLS);
+  const encoder = new TextEncoder();
+
+  // errno is per thread and stays until the next failing call: read it first thing.
+  function lastError(): SystemError {
+    const location = c.__errno_location();
+    const errno = location === null ? 0 : new Deno.UnsafePointerView(location).getInt32();
+    const text = c.strerror(errno);
+    const message = text === null ? `errno ${errno}` : Deno.UnsafePointerView.getCString(text);
+    return new SystemError(message, errno);
+  }
+
+  function checked(result: number): number {
+    if (result < 0) throw lastError();
+    return result;
+  }
+
+  function cString(text: string): Uint8Array<ArrayBuffer> {
+    return encoder.encode(`${text}\0`);
+  }
+
+  function waiterFor(fd: number): Waiter {
+    const wakeFd = checked(c.eventfd(0, EFD_CLOEXEC_NONBLOCK));
+    // struct pollfd[2]: fd i32, events i16, revents i16
+    const pollFds = new Uint8Array(16);
+    const view = new DataView(pollFds.buffer);
+    let woken = false;
+    let closed = false;
+    return {
+      async wait(): Promise<boolean> {
+        while (!woken) {
+          view.setInt32(0, fd, true);
+          view.setInt32(4, POLLIN, true);
+          view.setInt32(8, wakeFd, true);
+          view.setInt32(12, POLLIN, true);
+          // A negative result is EINTR (a signal); errno belongs to another thread here.
+          if (await c.poll(pollFds, 2n, -1) > 0 && view.getInt16(6, true) !== 0) break;
+        }
+        return !woken;
+      },
+      wake(): void {
+        if (woken) return;
+        woken = true;
+        c.write(wakeFd, new Uint8Array(new BigUint64Array([1n]).buffer), 8n);
+      },
+      close(): void {
+        if (!closed) c.close(wakeFd);
+        closed = true;
+      },
+    };
+  }
+
+  function setIntegerOption(fd: number, level: number, option: number, value: number): boolean {
+    return c.setsockopt(fd, level, option, new Int32Array([value]), 4) === 0;
+  }
+
+  function openUdpSocket(port: number, receiveBufferBytes: number): number {
+    const fd = checked(c.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0));
+    setIntegerOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes) ||
+      setIntegerOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes);
+    setIntegerOption(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    const address = new Uint8Array(16); // struct sockaddr_in
+    const view = new DataView(address.buffer);
+    view.setUint16(0, AF_INET, true);
+    view.setUint16(2, port, false);
+    if (c.bind(fd, address, 16) < 0) {
+      const error = lastError();
+      c.close(fd);
+      throw error;
+    }
+    return fd;
+  }
+
+  // struct msghdr { name, namelen, iov, iovlen, control, controllen, flags }, reused by every call
+  const name = new Uint8Array(16);
+  const control = new Uint8Array(64);
+  let data = new Uint8Array(0);
+  const iovec = new BigUint64Array(2);
+  const header = new Uint8Array(56);
+  const headerView = new DataView(header.buffer);
+
+  function addressOf(buffer: Uint8Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>): bigint {
+    return Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer));
+  }
+
+  function receiveDatagram(fd: number, limit: number): ReceivedDatagram | null {
+    if (data.length < limit + 1) data = new Uint8Array(limit + 1);
+    iovec[0] = addressOf(data);
+    iovec[1] = BigInt(limit + 1);
+    headerView.setBigUint64(0, addressOf(name), true);
+    headerView.setUint32(8, name.length, true);
+    headerView.setBigUint64(16, addressOf(iovec), true);
+    headerView.setBigUint64(24, 1n, true);
+    headerView.setBigUint64(32, addressOf(control), true);
+    headerView.setBigUint64(40, BigInt(control.length), true);
+    const length = Number(c.recvmsg(fd, header, MSG_DONTWAIT));
+    if (length < 0) {
+      const error = lastError();
+      if (error.errno === EAGAIN || error.errno === EINTR) return null;
+      throw error;
+    }
+    return {
+      source: name.slice(4, 8),
+      sourcePort: name[2]! << 8 | name[3]!,
+      destination: packetInfoDestination(control, Number(headerView.getBigUint64(40, true))),
+      payload: data.slice(0, length),
+    };
+  }
+
+  function lockRequest(type: number): Uint8Array<ArrayBuffer> {
+    const lock = new Uint8Array(32); // struct flock: type i16, whence i16, start i64, len i64, pid i32
+    new DataView(lock.buffer).setInt16(0, type, true);
+    return lock;
+  }
+
+  // openlog(3) keeps the pointer it is given, so the text must outlive the call.
+  let identityText: Uint8Array<ArrayBuffer> = new Uint8Array(1);
+  const textFormat = cString("%s");
+
+  return {
+    waiterFor,
+    openUdpSocket,
+    receiveDatagram,
+    openFile: (path, mode) => checked(c.open(cString(path), O_RDWR_CREAT_CLOEXEC, mode)),
+    openFileReadOnly: (path) => checked(c.open(cString(path), O_RDONLY_CLOEXEC, 0)),
+    lockFile(fd) {
+      if (c.fcntl(fd, F_SETLK, lockRequest(F_WRLCK)) === 0) return true;
+      const error = lastError();
+      if (error.errno === EAGAIN || error.errno === EACCES) return false;
+      throw error;
+    },
+    queryLock(fd) {
+      const lock = lockRequest(F_WRLCK);
+      checked(c.fcntl(fd, F_GETLK, lock));
+      const view = new DataView(lock.buffer);
+      return { holder: view.getInt16(0, true) === F_UNLCK ? null : view.getInt32(24, true) };
+    },
+    rewriteFile(fd, text) {
+      checked(c.ftruncate(fd, 0n));
+      const bytes = encoder.encode(text);
+      checked(Number(c.write(fd, bytes, BigInt(bytes.length))));
+    },
+    closeFile: (fd) => void c.close(fd),
+    newSession: () => void checked(c.setsid()),
+    openSystemLog(identity, facility) {
+      identityText = cString(identity);
+      c.openlog(identityText, LOG_PID | LOG_NDELAY, facility);
+    },
+    writeSystemLog: (priority, text) => c.syslog(priority, textFormat, cString(text)),
+  };
+}
+
+/** The destination in the IP_PKTINFO control message: struct in_pktinfo { ifindex, spec_dst, addr }. */
+function packetInfoDestination(control: Uint8Array, length: number): Uint8Array {
+  const view = new DataView(control.buffer);
+  if (
+    length >= 28 && view.getInt32(8, true) === IPPROTO_IP && view.getInt32(12, true) === IP_PKTINFO
+  ) {
+    return control.slice(24, 28);
+  }
+  return new Uint8Array(4);
+}

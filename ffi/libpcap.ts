@@ -1,0 +1,151 @@
+// libpcap: live capture that wakes on the packet. One frame at a time, copied out of the ring.
+
+const SYMBOLS = {
+  pcap_create: { parameters: ["buffer", "buffer"], result: "pointer" },
+  pcap_set_snaplen: { parameters: ["pointer", "i32"], result: "i32" },
+  pcap_set_promisc: { parameters: ["pointer", "i32"], result: "i32" },
+  pcap_set_immediate_mode: { parameters: ["pointer", "i32"], result: "i32" },
+  pcap_set_buffer_size: { parameters: ["pointer", "i32"], result: "i32" },
+  pcap_activate: { parameters: ["pointer"], result: "i32" },
+  pcap_statustostr: { parameters: ["i32"], result: "pointer" },
+  pcap_geterr: { parameters: ["pointer"], result: "pointer" },
+  pcap_setdirection: { parameters: ["pointer", "i32"], result: "i32" },
+  pcap_setnonblock: { parameters: ["pointer", "i32", "buffer"], result: "i32" },
+  pcap_get_selectable_fd: { parameters: ["pointer"], result: "i32" },
+  pcap_datalink: { parameters: ["pointer"], result: "i32" },
+  pcap_compile: { parameters: ["pointer", "buffer", "buffer", "i32", "u32"], result: "i32" },
+  pcap_setfilter: { parameters: ["pointer", "buffer"], result: "i32" },
+  pcap_freecode: { parameters: ["buffer"], result: "void" },
+  pcap_next_ex: { parameters: ["pointer", "buffer", "buffer"], result: "i32" },
+  pcap_close: { parameters: ["pointer"], result: "void" },
+} as const;
+
+/** libpcap is not installed, or it refused; the message is its own. */
+export class PcapError extends Error {
+  override readonly name = "PcapError";
+}
+
+/** libpcap could not be loaded at all. */
+export class PcapMissingError extends PcapError {}
+
+/** What to capture; see pcap(3PCAP). */
+export interface PcapOptions {
+  readonly interface: string;
+  /** Bytes kept of each frame. */
+  readonly snapshotLength: number;
+  readonly promiscuous: boolean;
+  /** A pcap-filter(7) expression; empty takes everything. */
+  readonly filter: string;
+  /** True leaves out frames that this host sends. */
+  readonly incomingOnly: boolean;
+  /** Bytes of kernel buffer. */
+  readonly bufferBytes: number;
+}
+
+/** An open capture. */
+export interface PcapCapture {
+  /** Readable when frames wait: for poll(2). */
+  readonly fd: number;
+  /** DLT_ value: how frames begin; see pcap-linktype(7). */
+  readonly linkType: number;
+  /** The next waiting frame as captured, or null when none waits. Throws {@linkcode PcapError} when the capture is dead. */
+  next(): Uint8Array | null;
+  close(): void;
+}
+
+const ERROR_BUFFER_BYTES = 256;
+const PCAP_D_IN = 1;
+const PCAP_WARNING_PROMISC_NOTSUP = 2;
+const PCAP_NETMASK_UNKNOWN = 0xffffffff;
+/** struct bpf_program { unsigned len; struct bpf_insn *insns } */
+const BPF_PROGRAM_BYTES = 16;
+/** Offset of caplen in struct pcap_pkthdr, behind its struct timeval. */
+const CAPTURED_LENGTH_OFFSET = 16;
+
+/**
+ * Opens a live capture in immediate, non-blocking mode.
+ *
+ * @throws {PcapMissingError} when the library is not installed
+ * @throws {PcapError} when the interface or the filter is refused
+ */
+export function openPcap(options: PcapOptions): PcapCapture {
+  const pcap = load();
+  const encoder = new TextEncoder();
+  const errorBuffer = new Uint8Array(ERROR_BUFFER_BYTES);
+  const handle = pcap.pcap_create(encoder.encode(`${options.interface}\0`), errorBuffer);
+  if (handle === null) throw new PcapError(textOf(errorBuffer));
+
+  function fail(): never {
+    const pointer = pcap.pcap_geterr(handle);
+    const text = pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
+    pcap.pcap_close(handle);
+    throw new PcapError(text);
+  }
+
+  pcap.pcap_set_snaplen(handle, options.snapshotLength);
+  pcap.pcap_set_promisc(handle, options.promiscuous ? 1 : 0);
+  pcap.pcap_set_immediate_mode(handle, 1);
+  pcap.pcap_set_buffer_size(handle, options.bufferBytes);
+  const status = pcap.pcap_activate(handle);
+  if (status < 0) {
+    const pointer = pcap.pcap_geterr(handle);
+    const detail = pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
+    const general = pcap.pcap_statustostr(status);
+    const summary = general === null ? "" : Deno.UnsafePointerView.getCString(general);
+    pcap.pcap_close(handle);
+    throw new PcapError(detail === "" ? summary : detail);
+  }
+  if (status === PCAP_WARNING_PROMISC_NOTSUP && options.promiscuous) fail();
+
+  const program = new Uint8Array(BPF_PROGRAM_BYTES);
+  const expression = encoder.encode(`${options.filter}\0`);
+  if (pcap.pcap_compile(handle, program, expression, 1, PCAP_NETMASK_UNKNOWN) !== 0) fail();
+  const installed = pcap.pcap_setfilter(handle, program);
+  pcap.pcap_freecode(program);
+  if (installed !== 0) fail();
+  if (options.incomingOnly && pcap.pcap_setdirection(handle, PCAP_D_IN) !== 0) fail();
+  if (pcap.pcap_setnonblock(handle, 1, errorBuffer) !== 0) fail();
+
+  const headerPointer = new BigUint64Array(1);
+  const dataPointer = new BigUint64Array(1);
+  let open = true;
+  return {
+    fd: pcap.pcap_get_selectable_fd(handle),
+    linkType: pcap.pcap_datalink(handle),
+    next(): Uint8Array | null {
+      const result = pcap.pcap_next_ex(handle, headerPointer, dataPointer);
+      if (result === 0) return null;
+      const header = Deno.UnsafePointer.create(headerPointer[0]!);
+      const data = Deno.UnsafePointer.create(dataPointer[0]!);
+      if (result < 0 || header === null || data === null) {
+        open = false;
+        fail();
+      }
+      const length = new Deno.UnsafePointerView(header).getUint32(CAPTURED_LENGTH_OFFSET);
+      const frame = new Uint8Array(length);
+      Deno.UnsafePointerView.copyInto(data, frame);
+      return frame;
+    },
+    close(): void {
+      if (open) pcap.pcap_close(handle);
+      open = false;
+    },
+  };
+}
+
+function load(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
+  // The versioned names are Debian's and everyone else's; the bare one comes with -dev packages.
+  for (const name of ["libpcap.so.0.8", "libpcap.so.1", "libpcap.so"]) {
+    try {
+      return Deno.dlopen(name, SYMBOLS).symbols;
+    } catch {
+      // try the next name
+    }
+  }
+  throw new PcapMissingError("libpcap is not installed");
+}
+
+function textOf(buffer: Uint8Array): string {
+  const end = buffer.indexOf(0);
+  return new TextDecoder().decode(buffer.subarray(0, end < 0 ? buffer.length : end));
+}
