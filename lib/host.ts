@@ -1,6 +1,9 @@
 // The one interface for effects: files, processes, sockets, clock, randomness, terminal.
 // Everything that touches the machine goes through a `Host`, so that tests can play one.
 
+import type { Libc } from "../ffi/libc.ts";
+import type { PcapCapture, PcapOptions } from "../ffi/libpcap.ts";
+
 /** What `stat` and `lstat` tell of a path. */
 export interface FileInfo {
   readonly isFile: boolean;
@@ -52,6 +55,28 @@ export type AddressFamily = "ipv4" | "ipv6";
 /** Signals that the programs listen for. */
 export type SignalName = "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGUSR1";
 
+/** A file that records are added to. */
+export interface RecordFile {
+  /** Resolves when the text is on the disk (written and synced); rejects when it is not. */
+  append(text: string): Promise<void>;
+  close(): void;
+}
+
+/** A second process of this program that runs on its own. */
+export interface CopyOfProgram {
+  readonly pid: number;
+  /** What it writes to its standard error, until it closes that. */
+  readonly stderr: AsyncIterable<string>;
+  /** Its exit status, once it ends. */
+  readonly status: Promise<number>;
+}
+
+/** Libraries that only the server needs. */
+export interface Native {
+  readonly libc: Libc;
+  openPcap(options: PcapOptions): PcapCapture;
+}
+
 /** The machine, as the program sees it. File calls throw the errors of the system; {@linkcode reasonOf} words them. */
 export interface Host {
   /** This process. */
@@ -79,6 +104,11 @@ export interface Host {
   makeDirectory(path: string, mode: number): void;
   rename(from: string, to: string): void;
   remove(path: string): void;
+  /** Opens a file for adding records, creating it if it is missing. */
+  openRecordFile(path: string, mode: number): RecordFile;
+  changeDirectory(path: string): void;
+  /** Sets the file mode creation mask. */
+  setFileMask(mask: number): void;
   /** Resolves a relative path against the working directory. */
   absolutePath(path: string): string;
 
@@ -94,6 +124,12 @@ export interface Host {
   /** Writes text as it is, at once. */
   stderr(text: string): void;
   isTerminal(stream: "stdin" | "stdout" | "stderr"): boolean;
+  /** Loads the native libraries; only the server calls this. */
+  native(): Promise<Native>;
+  /** Starts this same program again with other arguments, without a terminal, and gives its process id. */
+  startCopy(args: readonly string[], environment: Readonly<Record<string, string>>): CopyOfProgram;
+  /** Sends a signal; false when there is no such process. */
+  signal(pid: number, name: SignalName | "SIGKILL"): boolean;
   /** Calls `listener` for each such signal until the function it gives back is called. */
   onSignal(name: SignalName, listener: () => void): () => void;
 }

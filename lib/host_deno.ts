@@ -2,11 +2,14 @@
 
 import type {
   AddressFamily,
+  CopyOfProgram,
   Endpoint,
   FileInfo,
   Host,
+  Native,
   ProgramCall,
   ProgramResult,
+  RecordFile,
   SignalName,
   WriteOptions,
 } from "./host.ts";
@@ -30,6 +33,9 @@ export function denoHost(): Host {
     makeDirectory: (path, mode) => Deno.mkdirSync(path, { recursive: true, mode }),
     rename: (from, to) => Deno.renameSync(from, to),
     remove: (path) => Deno.removeSync(path),
+    openRecordFile,
+    changeDirectory: (path) => Deno.chdir(path),
+    setFileMask: (mask) => void Deno.umask(mask),
     absolutePath: (path) => path.startsWith("/") ? path : `${Deno.cwd()}/${path}`,
     run,
     resolve,
@@ -37,6 +43,9 @@ export function denoHost(): Host {
     stdout: (text) => writeAll(Deno.stdout, encoder.encode(text)),
     stderr: (text) => writeAll(Deno.stderr, encoder.encode(text)),
     isTerminal: (stream) => Deno[stream].isTerminal(),
+    native,
+    startCopy,
+    signal,
     onSignal,
   };
 }
@@ -67,6 +76,57 @@ function fileInfo(look: () => Deno.FileInfo): FileInfo | null {
     };
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
+}
+
+function openRecordFile(path: string, mode: number): RecordFile {
+  const file = Deno.openSync(path, { create: true, append: true, mode });
+  const encoder = new TextEncoder();
+  return {
+    async append(text) {
+      writeAll(file, encoder.encode(text));
+      await file.syncData();
+    },
+    close: () => file.close(),
+  };
+}
+
+async function native(): Promise<Native> {
+  const [{ loadLibc }, { openPcap }] = await Promise.all([
+    import("../ffi/libc.ts"),
+    import("../ffi/libpcap.ts"),
+  ]);
+  return { libc: loadLibc(), openPcap };
+}
+
+function startCopy(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): CopyOfProgram {
+  const main = new URL(Deno.mainModule);
+  const fromSource = main.protocol === "file:" && main.pathname.endsWith(".ts");
+  const child = new Deno.Command(Deno.execPath(), {
+    args: fromSource ? ["run", "--quiet", "--allow-all", main.pathname, ...args] : [...args],
+    env: { ...environment },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  child.unref();
+  return {
+    pid: child.pid,
+    stderr: child.stderr.pipeThrough(new TextDecoderStream()),
+    status: child.status.then(({ code }) => code),
+  };
+}
+
+function signal(pid: number, name: SignalName | "SIGKILL"): boolean {
+  try {
+    Deno.kill(pid, name);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
 }
