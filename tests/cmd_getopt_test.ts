@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { nearest, type OptionSpec, parseOptions } from "../lib/cmd_getopt.ts";
+import { type OptionSpec, parseOptions } from "../lib/cmd_getopt.ts";
 
 const flag = (long: string, more: Partial<OptionSpec> = {}): OptionSpec => ({
   long,
@@ -121,13 +121,4 @@ Deno.test("parseOptions() never throws", () => {
   fc.assert(fc.property(fc.array(word), fc.boolean(), (args, posixlyCorrect) => {
     parseOptions(TABLE, args, { posixlyCorrect });
   }));
-});
-
-Deno.test("nearest() finds the word that was meant, or none", () => {
-  const names = ["destination", "access", "test", "fd"];
-  assert.equal(nearest(names, "detsination"), "destination");
-  assert.equal(nearest(names, "tets"), "test");
-  assert.equal(nearest(names, "acces"), "access");
-  assert.equal(nearest(names, "banana"), null);
-  assert.equal(nearest(names, "xy"), null);
 });
