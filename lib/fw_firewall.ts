@@ -1,0 +1,137 @@
+// What a firewall backend is: a planner that knows commands and never runs one. A plan asks for
+// program calls and is told their results, so that whoever drives it owns processes and time.
+
+import type { Grant } from "./auth_grant.ts";
+import type { ProgramCall, ProgramResult } from "./host.ts";
+
+/** A call and what a log shows of it: the single commands that it stands for. */
+export interface FirewallCall {
+  readonly call: ProgramCall;
+  readonly echo: readonly string[];
+}
+
+/**
+ * A sequence of calls that depends on their results. Each step is a set of calls that may run at
+ * the same time; the plan is resumed with their results in the same order.
+ */
+export type Plan<T> = Generator<readonly FirewallCall[], T, readonly ProgramResult[]>;
+
+/** One rule that gives access, as plain data. */
+export interface FirewallRule {
+  /** What the log calls it: `access`, `OUTPUT`. */
+  readonly kind: string;
+  readonly table: string;
+  /** The chain or set that holds it. */
+  readonly chain: string;
+  /** The rule in the backend's own language; equal text in one chain means the same rule. */
+  readonly text: string;
+  /** Wall clock, in whole seconds since 1970 UTC, at which it ends; part of the text. */
+  readonly expires: number;
+  /** What the log says of it after the chain's name: `192.0.2.10 -> 0.0.0.0/0 tcp/22`. */
+  readonly summary: string;
+}
+
+/** The rules of a grant, or why this firewall cannot express it. */
+export type RuleChoice =
+  | { readonly ok: true; readonly rules: readonly FirewallRule[] }
+  | { readonly ok: false; readonly reason: string };
+
+/** A rule as the firewall reports it; null where the rule does not match on something. */
+export interface ListedRule {
+  readonly table: string;
+  readonly chain: string;
+  /** Position in its chain, from 1. */
+  readonly number: number;
+  readonly target: string | null;
+  /** A name when it is well known (`tcp`), otherwise the number. */
+  readonly protocol: string | null;
+  readonly source: string | null;
+  readonly destination: string | null;
+  readonly sourcePort: number | null;
+  readonly destinationPort: number | null;
+  /** From its `_exp_` comment; null for a rule that does not end. */
+  readonly expires: number | null;
+  /** In the backend's own language, fit for removal. */
+  readonly text: string;
+}
+
+/** A chain of ours and its rules. */
+export interface ListedChain {
+  readonly table: string;
+  readonly chain: string;
+  /** False when the firewall does not have it. */
+  readonly exists: boolean;
+  readonly rules: readonly ListedRule[];
+}
+
+/** How setting up went. */
+export type SetUpOutcome =
+  | {
+    readonly ok: true;
+    /** Lines for the log, in fwknopd's wording. */
+    readonly lines: readonly string[];
+    /** Rules of an earlier run that were kept and will end. */
+    readonly kept: readonly FirewallRule[];
+  }
+  | {
+    readonly ok: false;
+    /** One line for the operator. */
+    readonly reason: string;
+    /** A line that fwknopd logs for this failure. */
+    readonly warning?: string;
+  };
+
+/** How adding rules went; a failure leaves none of them behind. */
+export type AddOutcome =
+  & {
+    /** What was found missing and set up again, for the log. */
+    readonly repaired: readonly string[];
+    /** Chains that had vanished with all their rules, as `table chain`. */
+    readonly lost: readonly string[];
+  }
+  & (
+    | { readonly ok: true }
+    | { readonly ok: false; readonly reason: string }
+  );
+
+/** How removing rules went. A rule that somebody else removed before is no failure. */
+export interface RemoveOutcome {
+  readonly removed: readonly FirewallRule[];
+  /** Rules that were not there any more. */
+  readonly missing: readonly FirewallRule[];
+  /** Rules that may still be there, with the reason. */
+  readonly failed: readonly FirewallRule[];
+  readonly reason: string;
+}
+
+/** How tearing down went; a reason tells what may be left. */
+export type TearDownOutcome = { readonly ok: true } | {
+  readonly ok: false;
+  readonly reason: string;
+};
+
+/** One firewall, planned. All functions are pure: what they need to know, their plans ask for. */
+export interface FirewallPlanner {
+  /** Its name in `FIREWALL` settings and messages. */
+  readonly name: string;
+  /** Whether chains of an earlier run go at the start (FLUSH_IPT_AT_INIT). */
+  readonly flushAtStart: boolean;
+  /** Whether chains go at the end (FLUSH_IPT_AT_EXIT). */
+  readonly flushAtExit: boolean;
+  /** Whether a new rule becomes the first of its chain instead of the last. */
+  readonly newestFirst: boolean;
+  /** Makes chains and jumps; with `flush` without the rules of an earlier run. */
+  setUp(flush: boolean): Plan<SetUpOutcome>;
+  /** The rules that give a grant its access. */
+  rulesFor(grant: Grant): RuleChoice;
+  /** Adds all of the rules or none; repairs chains and jumps that somebody removed. */
+  add(rules: readonly FirewallRule[]): Plan<AddOutcome>;
+  /** Removes rules by content. */
+  remove(rules: readonly FirewallRule[]): Plan<RemoveOutcome>;
+  /** Removes chains, jumps and all rules of ours, also those of an earlier run. */
+  tearDown(): Plan<TearDownOutcome>;
+  /** Reads the chains of ours. */
+  list(): Plan<readonly ListedChain[]>;
+  /** Calls whose raw output shows our chains to people, and all tables they are in. */
+  listing(what: "ours" | "all"): readonly FirewallCall[];
+}
