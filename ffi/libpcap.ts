@@ -20,13 +20,15 @@ const SYMBOLS = {
   pcap_close: { parameters: ["pointer"], result: "void" },
 } as const;
 
-/** libpcap is not installed, or it refused; the message is its own. */
+/** libpcap refused; the message is its own. */
 export class PcapError extends Error {
   override readonly name = "PcapError";
 }
 
 /** libpcap could not be loaded at all. */
-export class PcapMissingError extends PcapError {}
+export class PcapMissingError extends Error {
+  override readonly name = "PcapMissingError";
+}
 
 /** What to capture; see pcap(3PCAP). */
 export interface PcapOptions {

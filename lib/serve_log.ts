@@ -1,7 +1,6 @@
-// The daemon's log: levels, verbosity and the shape of a log. Where lines go is the host's business.
+// The daemon's log: verbosity and the shape of a log. Where lines go is the host's business.
 
-/** Severity of a line, as syslog names them. */
-export type LogLevel = "error" | "warning" | "info" | "debug";
+import type { LogLevel } from "./auth_event.ts";
 
 /** Receives the daemon's lines; each is one event in fwknopd's wording, without a line end. */
 export interface Log {

@@ -1,0 +1,67 @@
+// Where datagrams come from: one interface for every way to see a knock, and the loop that drains it.
+
+import type { Datagram } from "./net_datagram.ts";
+
+/** A source of datagrams that wakes on the packet and costs nothing while none comes. */
+export interface CaptureSource {
+  /** Lines for the log when it starts, in fwknopd's wording. */
+  readonly announcement: readonly string[];
+  /** Resolves true when something may have come, false once `stop` was called. */
+  wait(): Promise<boolean>;
+  /**
+   * Takes at most `limit` waiting packets and hands over the datagrams in them.
+   * Throws {@linkcode CaptureError} when nothing will come any more.
+   *
+   * @returns the number of packets taken, datagrams or not; fewer than `limit` when none is left
+   */
+  drain(limit: number, take: (datagram: Datagram) => void): number;
+  /** Ends the wait, for good. */
+  stop(): void;
+  /** Frees what the source holds; only after its wait has ended. */
+  close(): void;
+}
+
+/** A capture cannot start or cannot go on; the message is one line for the operator. */
+export class CaptureError extends Error {
+  override readonly name = "CaptureError";
+  /** What the operator can do, or null. */
+  readonly hint: string | null;
+
+  constructor(message: string, hint: string | null = null) {
+    super(message);
+    this.hint = hint;
+  }
+}
+
+/** Packets taken at a time, so that a flood leaves turns for firewall, timers and signals. */
+const BATCH = 64;
+
+/**
+ * Hands over datagrams until the source is stopped or `packetLimit` packets have been taken.
+ *
+ * @param packetLimit 0 for no limit
+ * @returns what ended it
+ */
+export async function runCapture(
+  source: CaptureSource,
+  packetLimit: number,
+  take: (datagram: Datagram) => void,
+): Promise<"stopped" | "limit"> {
+  let taken = 0;
+  while (await source.wait()) {
+    for (;;) {
+      const room = packetLimit === 0 ? BATCH : Math.min(BATCH, packetLimit - taken);
+      const count = source.drain(room, take);
+      taken += count;
+      if (packetLimit !== 0 && taken >= packetLimit) return "limit";
+      if (count < room) break;
+      await nextTurn();
+    }
+  }
+  return "stopped";
+}
+
+/** Lets timers, processes and signals have their turn. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
