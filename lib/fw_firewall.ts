@@ -91,7 +91,12 @@ export type AddOutcome =
   }
   & (
     | { readonly ok: true }
-    | { readonly ok: false; readonly reason: string }
+    | {
+      readonly ok: false;
+      readonly reason: string;
+      /** Whether other rules may fare better, or none would. */
+      readonly blames: "rules" | "firewall";
+    }
   );
 
 /** How removing rules went. A rule that somebody else removed before is no failure. */
@@ -134,4 +139,11 @@ export interface FirewallPlanner {
   list(): Plan<readonly ListedChain[]>;
   /** Calls whose raw output shows our chains to people, and all tables they are in. */
   listing(what: "ours" | "all"): readonly FirewallCall[];
+}
+
+/** The rules that have an end, as an earlier run or another program left them. */
+export function endingRules(listed: readonly ListedRule[]): FirewallRule[] {
+  return listed.flatMap(({ table, chain, text, expires }) =>
+    expires === null ? [] : [{ kind: "earlier", table, chain, text, expires, summary: text }]
+  );
 }

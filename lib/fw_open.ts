@@ -1,0 +1,170 @@
+// What is open: rules in the order of their chains, and grants by the time they end. Knows no
+// program and no clock; times are whatever number the caller counts in.
+
+import type { FirewallRule } from "./fw_firewall.ts";
+
+/** Rules that were added together and end together. */
+export interface OpenGrant {
+  /** Rules that are still in the firewall. */
+  readonly rules: Set<FirewallRule>;
+  /** When its rules are due for removal. */
+  readonly deadline: number;
+  /** How often removal failed. */
+  readonly failures: number;
+}
+
+/** The book of what is open. */
+export interface OpenRules {
+  /** Number of grants with at least one rule. */
+  readonly grants: number;
+  /** Whether this very rule is open. */
+  has(rule: FirewallRule): boolean;
+  /** Whether a rule of ours in that chain ends at that time. */
+  endsIn(table: string, chain: string, expires: number): boolean;
+  /** Enters rules that are open now and not yet known; nothing when there are none. */
+  enter(rules: readonly FirewallRule[], deadline: number, failures?: number): void;
+  /** Takes out grants that are due, the earliest first; their rules stay until `forget`. */
+  takeDue(now: number, limit: number): OpenGrant[];
+  /** The earliest deadline; null when nothing is open. */
+  readonly nextDeadline: number | null;
+  /** Rules with their position in their chain, from 1, in the order of positions. */
+  number(rules: readonly FirewallRule[]): Map<FirewallRule, number>;
+  /** Strikes out rules that are gone. */
+  forget(rules: readonly FirewallRule[]): void;
+  /** Strikes out all rules of a chain, given as `table chain`. */
+  forgetChain(name: string): void;
+}
+
+interface Entry {
+  readonly rule: FirewallRule;
+  readonly owner: OpenGrant;
+}
+
+/**
+ * An empty book.
+ *
+ * @param newestFirst whether a new rule becomes the first of its chain
+ */
+export function createOpenRules(newestFirst: boolean): OpenRules {
+  /** By chain, then by text; a map keeps the order in which rules were added. */
+  const chains = new Map<string, Map<string, Entry>>();
+  const heap: OpenGrant[] = [];
+  let grants = 0;
+
+  const entryOf = (rule: FirewallRule): Entry | undefined =>
+    chains.get(chainName(rule))?.get(rule.text);
+
+  function strike({ rule, owner }: Entry): void {
+    chains.get(chainName(rule))?.delete(rule.text);
+    owner.rules.delete(rule);
+    if (owner.rules.size === 0) grants--;
+  }
+
+  /** Grants whose rules all went before their time still lie in the heap. */
+  function dropEmpty(): void {
+    while (heap[0]?.rules.size === 0) popFirst(heap);
+  }
+
+  return {
+    get grants(): number {
+      return grants;
+    },
+    has: (rule) => entryOf(rule) !== undefined,
+    endsIn: (table, chain, expires) => {
+      const entries = chains.get(chainName({ table, chain }));
+      return entries !== undefined && entries.values().some(({ rule }) => rule.expires === expires);
+    },
+    enter: (rules, deadline, failures = 0) => {
+      if (rules.length === 0) return;
+      const owner: OpenGrant = { rules: new Set(), deadline, failures };
+      for (const rule of rules) {
+        const before = entryOf(rule);
+        if (before !== undefined) strike(before);
+        owner.rules.add(rule);
+        const name = chainName(rule);
+        const chain = chains.get(name) ?? new Map<string, Entry>();
+        chains.set(name, chain.set(rule.text, { rule, owner }));
+      }
+      grants++;
+      push(heap, owner);
+    },
+    takeDue: (now, limit) => {
+      const due: OpenGrant[] = [];
+      for (dropEmpty(); due.length < limit; dropEmpty()) {
+        const first = heap[0];
+        if (first === undefined || first.deadline > now) break;
+        popFirst(heap);
+        due.push(first);
+      }
+      return due;
+    },
+    get nextDeadline(): number | null {
+      dropEmpty();
+      return heap[0]?.deadline ?? null;
+    },
+    number: (rules) => {
+      const wanted = new Set(rules);
+      const numbers: [FirewallRule, number][] = [];
+      for (const name of new Set(rules.map(chainName))) {
+        const chain = chains.get(name);
+        if (chain === undefined) continue;
+        let index = 0;
+        for (const { rule } of chain.values()) {
+          index++;
+          if (wanted.has(rule)) {
+            numbers.push([rule, newestFirst ? chain.size + 1 - index : index]);
+          }
+        }
+      }
+      return new Map(newestFirst ? numbers.reverse() : numbers);
+    },
+    forget: (rules) => {
+      for (const rule of rules) {
+        const entry = entryOf(rule);
+        if (entry !== undefined) strike(entry);
+      }
+    },
+    forgetChain: (name) => {
+      for (const entry of [...chains.get(name)?.values() ?? []]) strike(entry);
+    },
+  };
+}
+
+function chainName({ table, chain }: Pick<FirewallRule, "table" | "chain">): string {
+  return `${table} ${chain}`;
+}
+
+function push(heap: OpenGrant[], grant: OpenGrant): void {
+  let index = heap.length;
+  heap.push(grant);
+  while (index > 0) {
+    const parent = (index - 1) >> 1;
+    if (!swapIfEarlier(heap, index, parent)) return;
+    index = parent;
+  }
+}
+
+function popFirst(heap: OpenGrant[]): void {
+  const last = heap.pop();
+  if (last === undefined || heap.length === 0) return;
+  heap[0] = last;
+  for (let index = 0;;) {
+    const left = 2 * index + 1;
+    const right = left + 1;
+    const earlier = (heap[right]?.deadline ?? Infinity) < (heap[left]?.deadline ?? Infinity)
+      ? right
+      : left;
+    if (!swapIfEarlier(heap, earlier, index)) return;
+    index = earlier;
+  }
+}
+
+/** Puts the grant at `below` in the place of the one at `above` if it ends earlier. */
+function swapIfEarlier(heap: OpenGrant[], below: number, above: number): boolean {
+  const lower = heap[below];
+  const upper = heap[above];
+  if (lower === undefined || upper === undefined || lower.deadline >= upper.deadline) return false;
+  heap[above] = lower;
+  heap[below] = upper;
+  return true;
+}
