@@ -21,8 +21,10 @@ export interface OpenRules {
   has(rule: FirewallRule): boolean;
   /** Whether a rule of ours in that chain ends at that time. */
   endsIn(table: string, chain: string, expires: number): boolean;
-  /** Enters rules that are open now and not yet known; nothing when there are none. */
-  enter(rules: readonly FirewallRule[], deadline: number, failures?: number): void;
+  /** Enters rules that are open now; those it knows already keep their end. */
+  enter(rules: readonly FirewallRule[], deadline: number): void;
+  /** Gives a grant that was taken out, and could not be removed, another deadline. */
+  postpone(grant: OpenGrant, deadline: number): void;
   /** Takes out grants that are due, the earliest first; their rules stay until `forget`. */
   takeDue(now: number, limit: number): OpenGrant[];
   /** The earliest deadline; null when nothing is open. */
@@ -74,19 +76,23 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
       const entries = chains.get(chainName({ table, chain }));
       return entries !== undefined && entries.values().some(({ rule }) => rule.expires === expires);
     },
-    enter: (rules, deadline, failures = 0) => {
-      if (rules.length === 0) return;
-      const owner: OpenGrant = { rules: new Set(), deadline, failures };
+    enter: (rules, deadline) => {
+      const owner: OpenGrant = { rules: new Set(), deadline, failures: 0 };
       for (const rule of rules) {
-        const before = entryOf(rule);
-        if (before !== undefined) strike(before);
+        if (entryOf(rule) !== undefined) continue;
         owner.rules.add(rule);
         const name = chainName(rule);
         const chain = chains.get(name) ?? new Map<string, Entry>();
         chains.set(name, chain.set(rule.text, { rule, owner }));
       }
+      if (owner.rules.size === 0) return;
       grants++;
       push(heap, owner);
+    },
+    postpone: (grant, deadline) => {
+      const owner: OpenGrant = { rules: grant.rules, deadline, failures: grant.failures + 1 };
+      for (const rule of owner.rules) chains.get(chainName(rule))?.set(rule.text, { rule, owner });
+      if (owner.rules.size > 0) push(heap, owner);
     },
     takeDue: (now, limit) => {
       const due: OpenGrant[] = [];

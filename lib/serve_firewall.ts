@@ -1,9 +1,12 @@
 // The firewall's driver: batches grants into few processes, ends them on time, survives failures.
+// What a rule looks like is the planner's business.
 
 import type { Grant } from "./auth_grant.ts";
-import type { FirewallPlanner } from "./fw_firewall.ts";
+import { endingRules, type FirewallPlanner, type FirewallRule } from "./fw_firewall.ts";
+import { createOpenRules, type OpenGrant } from "./fw_open.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
+import { runPlan } from "./serve_plan.ts";
 
 /** Whether access is open now, or why not. */
 export type FirewallOutcome = { readonly ok: true } | {
@@ -21,7 +24,7 @@ export interface FirewallParts {
   readonly log: Log;
   /** Waits; `setTimeout` unless a test plays the clock. */
   readonly timer?: Timer;
-  /** Milliseconds between looks for rules that others gave an `_exp_` comment; 0 never looks. */
+  /** Milliseconds between looks for overdue rules that are not ours; 0, the default, never looks. */
   readonly sweepInterval?: number;
 }
 
@@ -35,4 +38,244 @@ export interface Firewall {
   stop(): Promise<void>;
   /** Number of grants that are open now. */
   readonly grants: number;
+}
+
+/** Grants that share a process; what arrives meanwhile waits for it, so it must stay short. */
+const OPEN_BATCH = 256;
+
+/** Ended grants that share a process; others may wait to be opened. */
+const CLOSE_BATCH = 256;
+
+/** Milliseconds to the first retry of a removal that failed, doubled each time up to the limit. */
+const RETRY_FIRST = 1000;
+const RETRY_LIMIT = 60_000;
+
+/** Timers of the system count milliseconds in 31 bits; none needs to be that long. */
+const LONGEST_WAIT = 3_600_000;
+
+interface Request {
+  readonly rules: readonly FirewallRule[];
+  /** On the monotonic clock, in milliseconds. */
+  readonly deadline: number;
+  resolve(outcome: FirewallOutcome): void;
+}
+
+/** The driver of one firewall. */
+export function createFirewall(parts: FirewallParts): Firewall {
+  const { host, planner, log } = parts;
+  const timer = parts.timer ?? systemTimer;
+  const sweepInterval = parts.sweepInterval ?? 0;
+  const book = createOpenRules(planner.newestFirst);
+  const waiting: Request[] = [];
+  let working: Promise<void> | null = null;
+  /** Rules of others that a sweep found, with their position. */
+  let overdue = new Map<FirewallRule, number>();
+  let sweeping: Promise<void> | null = null;
+  let cancelTimer = (): void => {};
+  let cancelSweep = (): void => {};
+  let stopped = false;
+
+  return {
+    get grants(): number {
+      return book.grants;
+    },
+    start: async () => {
+      const outcome = await runPlan(host, log, planner.setUp(planner.flushAtStart));
+      if (!outcome.ok) {
+        if (outcome.warning !== undefined) log.warning(outcome.warning);
+        throw new Error(`cannot set up ${planner.name}: ${outcome.reason}`);
+      }
+      for (const line of outcome.lines) log.info(line);
+      for (const rule of outcome.kept) book.enter([rule], deadlineAtWallClock(rule.expires));
+      armSweep();
+      wake();
+    },
+    open: (grant) => {
+      if (stopped) return Promise.resolve(STOPPED);
+      const choice = planner.rulesFor(grant);
+      if (!choice.ok) return Promise.resolve(choice);
+      const deadline = host.monotonic() + grant.seconds * 1000;
+      return new Promise((resolve) => {
+        waiting.push({ rules: choice.rules, deadline, resolve });
+        wake();
+      });
+    },
+    stop: async () => {
+      stopped = true;
+      cancelTimer();
+      cancelSweep();
+      for (const request of waiting.splice(0)) request.resolve(STOPPED);
+      await sweeping;
+      await working;
+      if (!planner.flushAtExit) return;
+      const outcome = await runPlan(host, log, planner.tearDown());
+      if (!outcome.ok) log.error(`Cannot remove all rules of ${planner.name}: ${outcome.reason}`);
+    },
+  };
+
+  /** A rule of an earlier run says only when it ends by the wall clock. */
+  function deadlineAtWallClock(expires: number): number {
+    return host.monotonic() + Math.max(0, expires * 1000 - host.now());
+  }
+
+  function wake(): void {
+    if (working !== null || stopped) return;
+    cancelTimer();
+    working = work().finally(() => {
+      working = null;
+      arm();
+    });
+  }
+
+  function arm(): void {
+    if (stopped) return;
+    if (waiting.length + overdue.size > 0) return wake();
+    const next = book.nextDeadline;
+    if (next === null) return;
+    const wait = Math.max(0, Math.ceil(next - host.monotonic()));
+    cancelTimer = timer(Math.min(wait, LONGEST_WAIT), wake);
+  }
+
+  /** Opening comes before closing, but takes turns with it: neither may starve the other. */
+  async function work(): Promise<void> {
+    let changed = false;
+    while (!stopped) {
+      const requests = waiting.splice(0, OPEN_BATCH);
+      if (requests.length > 0) await openTogether(requests);
+      const due = book.takeDue(host.monotonic(), CLOSE_BATCH);
+      if (due.length > 0) await close(due);
+      const foreign = overdue;
+      overdue = new Map();
+      if (foreign.size > 0) await closeForeign(foreign);
+      if (requests.length + due.length + foreign.size === 0) break;
+      changed = true;
+    }
+    if (changed && !stopped && log.verbosity >= 2) await logListing();
+  }
+
+  async function openTogether(requests: readonly Request[]): Promise<void> {
+    const fresh = new Map<string, FirewallRule>();
+    for (const rule of requests.flatMap((request) => request.rules)) {
+      if (!book.has(rule)) fresh.set(`${rule.table} ${rule.chain} ${rule.text}`, rule);
+    }
+    if (fresh.size > 0) {
+      const rules = [...fresh.values()];
+      const outcome = await runPlan(host, log, planner.add(rules));
+      for (const line of outcome.repaired) log.info(line);
+      for (const chain of outcome.lost) book.forgetChain(chain);
+      if (!outcome.ok) return await openApart(requests, outcome);
+    }
+    const added = new Set(fresh.values());
+    const incomplete: Request[] = [];
+    for (const request of requests) {
+      const mine = request.rules.filter((rule) => take(added, fresh, rule));
+      book.enter(mine, request.deadline);
+      for (const rule of mine) logAdded(rule);
+      for (const rule of request.rules) if (!mine.includes(rule)) logKnown(rule);
+      if (request.rules.every((rule) => book.has(rule))) request.resolve({ ok: true });
+      else incomplete.push(request);
+    }
+    // Rules that were open before went with a chain that had vanished.
+    if (incomplete.length > 0) await openTogether(incomplete);
+  }
+
+  /** One refused rule makes a whole batch fail: halves find it in few processes. */
+  async function openApart(
+    requests: readonly Request[],
+    { reason, blames }: { readonly reason: string; readonly blames: "rules" | "firewall" },
+  ): Promise<void> {
+    if (requests.length === 1 || blames === "firewall") {
+      for (const request of requests) request.resolve({ ok: false, reason });
+      return;
+    }
+    const middle = requests.length >> 1;
+    await openTogether(requests.slice(0, middle));
+    await openTogether(requests.slice(middle));
+  }
+
+  async function close(due: readonly OpenGrant[]): Promise<void> {
+    const numbers = book.number(due.flatMap((grant) => [...grant.rules]));
+    const outcome = await runPlan(host, log, planner.remove([...numbers.keys()]));
+    for (const rule of outcome.removed) logRemoved(rule, numbers.get(rule));
+    for (const rule of outcome.missing) {
+      log.debug(`Rule '${rule.text}' was no longer in ${rule.chain}`);
+    }
+    book.forget([...outcome.removed, ...outcome.missing]);
+    if (outcome.failed.length === 0) return;
+    log.error(
+      `Cannot remove ${outcome.failed.length} rule(s) that ended, trying again: ${outcome.reason}`,
+    );
+    for (const grant of due) {
+      const wait = Math.min(RETRY_LIMIT, RETRY_FIRST * 2 ** grant.failures);
+      book.postpone(grant, host.monotonic() + wait);
+    }
+  }
+
+  function armSweep(): void {
+    if (sweepInterval === 0 || stopped) return;
+    cancelSweep = timer(sweepInterval, () => {
+      sweeping = sweep().finally(() => {
+        sweeping = null;
+        armSweep();
+      });
+    });
+  }
+
+  /**
+   * Other programs may leave rules with an end in our chains; fwknopd removes them, so do we.
+   * Reading may take long, so it goes on beside the work.
+   */
+  async function sweep(): Promise<void> {
+    const chains = await runPlan(host, log, planner.list());
+    for (const listed of chains.flatMap((chain) => chain.rules)) {
+      for (const rule of endingRules([listed])) {
+        const ours = book.endsIn(rule.table, rule.chain, rule.expires);
+        if (!ours && rule.expires * 1000 <= host.now()) overdue.set(rule, listed.number);
+      }
+    }
+    if (overdue.size > 0) wake();
+  }
+
+  async function closeForeign(numbers: ReadonlyMap<FirewallRule, number>): Promise<void> {
+    const outcome = await runPlan(host, log, planner.remove([...numbers.keys()]));
+    for (const rule of outcome.removed) logRemoved(rule, numbers.get(rule));
+    if (outcome.failed.length > 0) log.error(`Cannot remove overdue rules: ${outcome.reason}`);
+  }
+
+  async function logListing(): Promise<void> {
+    for (const call of planner.listing("ours")) {
+      const result = await host.run(call.call);
+      log.debug(`fw_dump_rules() CMD: '${call.echo.join(" ")}'\n${result.stdout.trimEnd()}`);
+    }
+  }
+
+  function logAdded(rule: FirewallRule): void {
+    const { kind, chain, summary, expires } = rule;
+    log.info(`Added ${kind} rule to ${chain} for ${summary}, expires at ${expires}`);
+  }
+
+  function logKnown({ table, chain, text }: FirewallRule): void {
+    log.debug(`rule_exists() Rule : '-t ${table} ${text}' in ${chain} already exists`);
+  }
+
+  function logRemoved({ chain, expires }: FirewallRule, number: number | undefined): void {
+    log.info(`Removed rule ${number ?? 1} from ${chain} with expire time of ${expires}`);
+  }
+}
+
+const STOPPED: FirewallOutcome = { ok: false, reason: "the firewall is being shut down" };
+
+/** Whether the request is the first to ask for a rule that was added. */
+function take(
+  added: Set<FirewallRule>,
+  fresh: ReadonlyMap<string, FirewallRule>,
+  rule: FirewallRule,
+): boolean {
+  const known = fresh.get(`${rule.table} ${rule.chain} ${rule.text}`);
+  return known !== undefined && added.delete(known);
+}
+
+function systemTimer(milliseconds: number, action: () => void): () => void {
+  const id = setTimeout(action, milliseconds);
+  return () => clearTimeout(id);
 }
