@@ -61,6 +61,8 @@ export interface ListedChain {
   readonly chain: string;
   /** False when the firewall does not have it. */
   readonly exists: boolean;
+  /** Why its rules could not be read; null when they could. */
+  readonly problem: string | null;
   readonly rules: readonly ListedRule[];
 }
 

@@ -11,7 +11,7 @@ import type {
   RuleChoice,
 } from "./fw_firewall.ts";
 import { type IptablesChain, setUpChains, showCall, tearDownChains } from "./fw_iptables_chains.ts";
-import { type IptablesPrograms, readingCall } from "./fw_iptables_edit.ts";
+import { explainFailure, type IptablesPrograms, readingCall } from "./fw_iptables_edit.ts";
 import { parseRules } from "./fw_iptables_listing.ts";
 import { addRules, removeRules } from "./fw_iptables_rules.ts";
 import { parseIpv4 } from "./net_address.ts";
@@ -133,15 +133,19 @@ function* list(
   programs: IptablesPrograms,
   chains: readonly IptablesChain[],
 ): Plan<readonly ListedChain[]> {
-  const results = yield chains.map((spec) => showCall(programs, spec.table, spec.to));
-  return chains.map((spec, index) => {
+  const calls = chains.map((spec) => showCall(programs, spec.table, spec.to));
+  const results = yield calls;
+  return chains.map(({ table, to: chain }, index) => {
+    const call = calls[index];
     const result = results[index];
-    const exists = result?.status === 0;
+    // Status 1 is how iptables says that a chain is not there; others mean that it cannot tell.
+    const failed = call !== undefined && (result === undefined || result.status > 1);
     return {
-      table: spec.table,
-      chain: spec.to,
-      exists,
-      rules: exists ? parseRules(result.stdout, spec.table, spec.to) : [],
+      table,
+      chain,
+      exists: result?.status === 0,
+      problem: failed ? explainFailure(call.call, result) : null,
+      rules: result?.status === 0 ? parseRules(result.stdout, table, chain) : [],
     };
   });
 }

@@ -1,0 +1,93 @@
+// `spa fw-list`: the rules in our chains, as the firewall prints them or as JSON.
+
+import { EXIT } from "./cmd_ui.ts";
+import type { FirewallPlanner, ListedChain } from "./fw_firewall.ts";
+import type { IptablesConfig } from "./fw_iptables.ts";
+import type { Host } from "./host.ts";
+import type { Log } from "./serve_log.ts";
+import { choosePlanner, runPlan } from "./serve_plan.ts";
+
+/** How {@linkcode listFirewall} lists. */
+export interface ListSettings {
+  /** All rules of the tables our chains are in (`--fw-list-all`), not only ours. */
+  readonly all?: boolean;
+  /** Our chains for programs to read; `all` has no effect on it. */
+  readonly json?: boolean;
+}
+
+/**
+ * Lists rules on standard output. Gives exit status 1 when the firewall cannot be read; a chain
+ * that is not there, because no server runs, is no failure.
+ *
+ * @param log for the commands that are run
+ */
+export async function listFirewall(
+  host: Host,
+  config: IptablesConfig,
+  log: Pick<Log, "debug" | "verbosity">,
+  settings: ListSettings = {},
+): Promise<number> {
+  const planner = choosePlanner(host, config);
+  return settings.json
+    ? await listAsJson(host, planner, log)
+    : await listAsText(host, planner, log, settings.all ?? false);
+}
+
+async function listAsText(
+  host: Host,
+  planner: FirewallPlanner,
+  log: Pick<Log, "debug" | "verbosity">,
+  all: boolean,
+): Promise<number> {
+  host.stdout(
+    all
+      ? `Listing all ${planner.name} rules in applicable tables...\n`
+      : `Listing rules in fwknopd ${planner.name} chains...\n`,
+  );
+  let status: number = EXIT.done;
+  for (const { call, echo } of planner.listing(all ? "all" : "ours")) {
+    const result = await host.run(call);
+    log.debug(`fw_dump_rules() CMD: '${echo.join(" ")}' (res: ${result.status})`);
+    host.stdout(all ? result.stdout : `\n${result.stdout}`);
+    host.stderr(result.stderr);
+    if (result.status > 1) status = EXIT.failed;
+  }
+  return status;
+}
+
+async function listAsJson(
+  host: Host,
+  planner: FirewallPlanner,
+  log: Pick<Log, "debug" | "verbosity">,
+): Promise<number> {
+  const chains = await runPlan(host, log, planner.list());
+  const problems = new Set(chains.map(({ problem }) => problem).filter((text) => text !== null));
+  for (const problem of problems) host.stderr(`spa: ${problem}\n`);
+  if (problems.size > 0) return EXIT.failed;
+  const listing = {
+    firewall: planner.name,
+    chains: chains.map((chain) => plain(chain, host.now())),
+  };
+  host.stdout(`${JSON.stringify(listing, null, 2)}\n`);
+  return EXIT.done;
+}
+
+/** @param now milliseconds since 1970 UTC */
+function plain(chain: ListedChain, now: number): Record<string, unknown> {
+  return {
+    table: chain.table,
+    chain: chain.chain,
+    exists: chain.exists,
+    rules: chain.rules.map((rule) => ({
+      number: rule.number,
+      target: rule.target,
+      protocol: rule.protocol,
+      source: rule.source,
+      destination: rule.destination,
+      sourcePort: rule.sourcePort,
+      destinationPort: rule.destinationPort,
+      expires: rule.expires,
+      secondsLeft: rule.expires === null ? null : rule.expires - Math.floor(now / 1000),
+    })),
+  };
+}
