@@ -36,10 +36,7 @@ export function encodePaddedBase64(bytes: Uint8Array): string {
 
 /** Whether every character is one of the 64; `=` is not. */
 export function isBase64Text(text: string): boolean {
-  for (let index = 0; index < text.length; index++) {
-    if (valueAt(text, index) === 255) return false;
-  }
-  return true;
+  return /^[A-Za-z0-9+/]*$/.test(text);
 }
 
 /** Number of whole bytes that `length` base64 characters without padding stand for. */

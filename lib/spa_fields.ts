@@ -24,7 +24,7 @@ import {
   messageTypeFor,
   type SpaFields,
 } from "./spa_message.ts";
-import { fieldBytes, fieldText } from "./spa_text.ts";
+import { asciiText, fieldBytes, fieldText } from "./spa_text.ts";
 
 /** Fields in the form that is encrypted. */
 export interface EncodedFields {
@@ -131,7 +131,7 @@ export function decodePlaintext(
       origin === "GPG" ? "ENCRYPT_DECRYPTED_MSGLEN_VALIDFAIL" : "DECODE_MSGLEN_VALIDFAIL",
     );
   }
-  const text = String.fromCharCode(...plaintext);
+  const text = asciiText(plaintext);
   // A wrong key shows here first, which is why it is the error that stands for one.
   if (origin === "Rijndael" && !/^[0-9]{16}:/.test(text)) {
     return refuse("FKO_ERROR_DECRYPTION_FAILURE");

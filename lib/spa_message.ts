@@ -143,11 +143,11 @@ export function checkMessage(type: MessageType, message: string): SpaError | nul
   if (fieldBytes(message).length > MAX_MESSAGE_BYTES) {
     return spaError("FKO_ERROR_DATA_TOO_LARGE");
   }
-  const [address] = splitOnce(message);
-  if (!isWireAddress(address)) return spaError("FKO_ERROR_INVALID_ALLOW_IP");
   if (isMessageText(type, message)) return null;
+  if (type === 0) return spaError("FKO_ERROR_INVALID_SPA_COMMAND_MSG");
+  const [address] = splitOnce(message);
   return spaError(
-    type === 0 ? "FKO_ERROR_INVALID_SPA_COMMAND_MSG" : "FKO_ERROR_INVALID_SPA_ACCESS_MSG",
+    isWireAddress(address) ? "FKO_ERROR_INVALID_SPA_ACCESS_MSG" : "FKO_ERROR_INVALID_ALLOW_IP",
   );
 }
 

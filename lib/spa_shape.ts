@@ -4,6 +4,7 @@ import { isBase64Text } from "./spa_base64.ts";
 import type { EncryptionMode } from "./spa_cipher.ts";
 import { accept, refuse, type Result } from "./spa_error.ts";
 import { MAX_TEXT_LENGTH } from "./spa_fields.ts";
+import { asciiText } from "./spa_text.ts";
 
 /** What all Rijndael ciphertexts begin with in base64; it is not sent. */
 export const RIJNDAEL_BEGINNING = "U2FsdGVkX1";
@@ -44,7 +45,7 @@ export function checkPacketShape(payload: Uint8Array | string): Result<PacketSha
   if (length < MIN_PACKET_LENGTH || length > MAX_PACKET_LENGTH) {
     return refuse("FWKNOPD_ERROR_BAD_FORMAT");
   }
-  const wire = typeof payload === "string" ? payload : String.fromCharCode(...payload);
+  const wire = typeof payload === "string" ? payload : asciiText(payload);
   const isRestored = wire.startsWith(RIJNDAEL_BEGINNING) ||
     length > MIN_GPG_LENGTH && wire.startsWith(GPG_BEGINNING);
   if (isRestored) return refuse("FWKNOPD_ERROR_BAD_FORMAT");

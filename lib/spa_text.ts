@@ -1,4 +1,11 @@
-// Field contents as strings without loss: UTF-8, and bytes that are no UTF-8 as lone surrogates.
+// Bytes as strings: field contents without loss, and texts of which only ASCII matters.
+
+const DECODER = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Bytes as text when anything but ASCII will be refused: other bytes become other characters. */
+export function asciiText(bytes: Uint8Array): string {
+  return DECODER.decode(bytes);
+}
 
 /**
  * The text of a field's bytes. Well-formed UTF-8 reads as usual; each byte that is not part of it
