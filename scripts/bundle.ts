@@ -1,0 +1,120 @@
+// Makes one JavaScript text of a program and all it imports, the same bytes on every machine.
+// The steps after `deno bundle` are pure; docs/executable.md says why each is there.
+
+import { standIns, standInsText } from "./bundle_stand_ins.ts";
+
+/** The bundle, or why it is refused. */
+export type Outcome = { readonly ok: true; readonly text: string } | {
+  readonly ok: false;
+  readonly reason: string;
+};
+
+/**
+ * Bundles a program.
+ *
+ * @param root directory of `deno.json` and `deno.lock`
+ * @param entry path of the program's first module
+ */
+export async function bundle(root: string, entry: string): Promise<Outcome> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["bundle", "--quiet", "--frozen", "--config", `${root}/deno.json`, entry],
+    cwd: root,
+    env: { DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
+    stdin: "null",
+  }).output();
+  const decoder = new TextDecoder();
+  if (code !== 0) return refused(`deno bundle failed:\n${decoder.decode(stderr).trimEnd()}`);
+  const named = nameModules(decoder.decode(stdout));
+  const replaced = replaceNodeImports(named);
+  if (!replaced.ok) return replaced;
+  return checkPaths(replaced.text, [root, Deno.env.get("HOME"), Deno.env.get("DENO_DIR")]);
+}
+
+/** How `deno bundle` names a module that lies in Deno's npm cache, relative to the checkout. */
+const CACHED = /^(\/\/ | *")[^"\n]*?\/npm\/[^/"\n]+\/((?:@[^/"\n]+\/)?[^/"\n]+)\/([^/"\n]+)\//gm;
+
+/**
+ * Names npm modules by package and version instead of their place in the cache, which differs
+ * from machine to machine.
+ */
+export function nameModules(text: string): string {
+  return text.replaceAll(CACHED, "$1npm:$2@$3/");
+}
+
+/** A static import as `deno bundle` prints it: clause and specifier, or the specifier alone. */
+const IMPORT = /^import\s*(?:([^"'();]*?)\s*from\s*)?"([^"\n]*)"[^;\n]*;$/gm;
+
+/** Anything else at the start of a line that may be a static import. */
+const ODD_IMPORT = /^import\b(?!\s*[.(])[^\n]*/m;
+
+/** The comment in front of each module's text. */
+const MODULE = /^\/\/ (\S+)$/gm;
+
+/**
+ * Replaces commander's static imports of Node.js modules by stand-ins; refuses every other static
+ * import, since it would cost start-up time whether or not it is used.
+ */
+export function replaceNodeImports(text: string): Outcome {
+  const available = standIns();
+  const modules = [...text.matchAll(MODULE)].map((match) => ({
+    at: match.index,
+    name: match[1] ?? "",
+  }));
+  const problems: string[] = [];
+  let count = 0;
+  const replaced = text.replaceAll(IMPORT, (whole, clause: string | undefined, from, at) => {
+    const importer = modules.findLast((module) => module.at < at)?.name ?? "unknown module";
+    const members = Object.hasOwn(available, from) ? available[from] : undefined;
+    if (members === undefined || !importer.startsWith("npm:commander@")) {
+      problems.push(`${importer} imports ${from} statically`);
+      return whole;
+    }
+    const bindings = bindingsOf(clause ?? "", Object.keys(members));
+    if (bindings === undefined) {
+      problems.push(`${importer} imports ${from} in an unknown way: ${whole}`);
+      return whole;
+    }
+    count++;
+    return `const ${bindings} = standIns["${from}"];`;
+  });
+  if (problems.length > 0) return refused(problems.join("\n"));
+  const odd = ODD_IMPORT.exec(replaced);
+  if (odd !== null) return refused(`unknown import: ${odd[0]}`);
+  if (count === 0) return { ok: true, text: replaced };
+  return { ok: true, text: `const standIns = ${standInsText()};\n${replaced}` };
+}
+
+/** The pattern that takes an import clause's names from a stand-in; undefined if it lacks one. */
+function bindingsOf(clause: string, members: readonly string[]): string | undefined {
+  const byDefault = /^[\w$]+$/.exec(clause);
+  const names = byDefault !== null
+    ? [["default", clause]]
+    : /^\{([^{}]*)\}$/.exec(clause)?.[1]?.split(",")
+      .map((part) => part.trim())
+      .filter((part) => part !== "")
+      .map((part) => part.split(/\s+as\s+/));
+  if (names === undefined) return undefined;
+  const pairs = names.map(([name = "", local = name]) => ({ name, local }));
+  if (!pairs.every(({ name, local }) => members.includes(name) && /^[\w$]+$/.test(local))) {
+    return undefined;
+  }
+  return `{ ${pairs.map(({ name, local }) => `${name}: ${local}`).join(", ")} }`;
+}
+
+/** Refuses a text that names directories of the machine it was made on. */
+export function checkPaths(text: string, directories: readonly (string | undefined)[]): Outcome {
+  const lines = text.split("\n");
+  for (const directory of directories) {
+    // "/" and the like would be found in every text.
+    if (directory === undefined || directory.length < 3) continue;
+    const line = lines.findIndex((content) => content.includes(directory));
+    if (line >= 0) return refused(`line ${line + 1} of the bundle names ${directory}`);
+  }
+  const outside = /^(?:\/\/ | *")\.\.\/.*$/m.exec(text);
+  if (outside !== null) return refused(`a module lies outside the checkout: ${outside[0].trim()}`);
+  return { ok: true, text };
+}
+
+function refused(reason: string): { readonly ok: false; readonly reason: string } {
+  return { ok: false, reason };
+}
