@@ -77,6 +77,15 @@ export interface Native {
   openPcap(options: PcapOptions): PcapCapture;
 }
 
+/** The controlling terminal, while what is typed stays unseen and unread by the system. */
+export interface Terminal {
+  write(text: string): void;
+  /** Waits for the next bytes that are typed; null when the terminal is gone. */
+  read(): Uint8Array | null;
+  /** Gives the terminal back as it was. */
+  close(): void;
+}
+
 /** The machine, as the program sees it. File calls throw the errors of the system; {@linkcode reasonOf} words them. */
 export interface Host {
   /** This process. */
@@ -118,6 +127,11 @@ export interface Host {
   resolve(name: string, family: AddressFamily): Promise<string[]>;
   /** Sends one datagram and gives the number of bytes sent. */
   sendDatagram(to: Endpoint, payload: Uint8Array, sourcePort: number): Promise<number>;
+
+  /** Reads lines of an open file descriptor: `count` of them, without line ends; fewer at its end. */
+  readLines(descriptor: number, count: number): Uint8Array[];
+  /** Opens the controlling terminal; null when there is none. */
+  openTerminal(): Promise<Terminal | null>;
 
   /** Writes text as it is, at once. */
   stdout(text: string): void;

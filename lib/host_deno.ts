@@ -40,6 +40,8 @@ export function denoHost(): Host {
     run,
     resolve,
     sendDatagram,
+    readLines,
+    openTerminal: async () => (await import("./host_deno_terminal.ts")).openTerminal(),
     stdout: (text) => writeAll(Deno.stdout, encoder.encode(text)),
     stderr: (text) => writeAll(Deno.stderr, encoder.encode(text)),
     isTerminal: (stream) => Deno[stream].isTerminal(),
@@ -186,6 +188,27 @@ async function sendDatagram(
   } finally {
     socket.close();
   }
+}
+
+const LINE_FEED = 0x0a;
+
+function readLines(descriptor: number, count: number): Uint8Array[] {
+  const file = descriptor === 0 ? Deno.stdin : Deno.openSync(`/dev/fd/${descriptor}`);
+  const lines: Uint8Array[] = [];
+  let line: number[] = [];
+  const byte = new Uint8Array(1);
+  // One byte at a time: what follows the last line belongs to whoever reads next.
+  while (lines.length < count && file.readSync(byte) === 1) {
+    if (byte[0] !== LINE_FEED) {
+      line.push(byte[0] ?? 0);
+    } else {
+      lines.push(Uint8Array.from(line));
+      line = [];
+    }
+  }
+  if (lines.length < count && line.length > 0) lines.push(Uint8Array.from(line));
+  if (descriptor !== 0) file.close();
+  return lines;
 }
 
 function onSignal(name: SignalName, listener: () => void): () => void {
