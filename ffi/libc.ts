@@ -16,6 +16,7 @@ const SYMBOLS = {
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
+  dup2: { parameters: ["i32", "i32"], result: "i32" },
   setsid: { parameters: [], result: "i32" },
   openlog: { parameters: ["buffer", "i32", "i32"], result: "void" },
   syslog: { parameters: ["i32", "buffer", "buffer"], result: "void" },
@@ -77,6 +78,8 @@ export interface Libc {
   closeFile(fd: number): void;
   /** Makes this process the leader of a new session, without a terminal. */
   newSession(): void;
+  /** Points standard input, output and error at /dev/null. */
+  silenceStandardStreams(): void;
   /** Opens the connection to the system logger; see syslog(3). */
   openSystemLog(identity: string, facility: number): void;
   /** Sends one line to the system logger. */
@@ -251,6 +254,11 @@ export function loadLibc(): Libc {
     },
     closeFile: (fd) => void c.close(fd),
     newSession: () => void checked(c.setsid()),
+    silenceStandardStreams() {
+      const fd = checked(c.open(cString("/dev/null"), O_RDWR_CREAT_CLOEXEC, 0));
+      for (const stream of [0, 1, 2]) checked(c.dup2(fd, stream));
+      c.close(fd);
+    },
     openSystemLog(identity, facility) {
       identityText = cString(identity);
       c.openlog(identityText, LOG_PID | LOG_NDELAY, facility);

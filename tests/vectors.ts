@@ -78,8 +78,8 @@ export interface NegativeVector extends Keyed {
   /** Base64 of the payloads in order; the last is the one that is judged. */
   readonly packets_b64: readonly string[];
   readonly http?: boolean;
-  /** Seconds since 1970 UTC that the server's clock is to show. */
-  readonly clock?: number;
+  /** Seconds since 1970 UTC that the server's clock is to show, and the age it allows. */
+  readonly clock?: { readonly now: number; readonly max_age: number };
   /** Extra lines of the stanza in access.conf. */
   readonly server_conf?: readonly string[];
   readonly expect: {

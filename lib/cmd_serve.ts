@@ -1,0 +1,232 @@
+// `spa serve`: the command line of fwknopd. Reads the configuration, answers what needs no daemon,
+// and starts the gateway in the foreground or as a daemon.
+
+import type { LogLevel } from "./auth_event.ts";
+import { flushFirewall } from "./cmd_fw_flush.ts";
+import { listFirewall } from "./cmd_fw_list.ts";
+import { parseOptions } from "./cmd_getopt.ts";
+import { readServeOptions, SERVE_OPTIONS, type ServeArguments } from "./cmd_serve_options.ts";
+import { createUi, EXIT, type Ui } from "./cmd_ui.ts";
+import { formatAccessDump } from "./conf_access_dump.ts";
+import { formatConfigDump } from "./conf_fwknopd_dump.ts";
+import { formatProblem } from "./conf_problem.ts";
+import { parseWholeNumber } from "./conf_values.ts";
+import { type Host, reasonOf } from "./host.ts";
+import { CaptureError } from "./serve_capture.ts";
+import {
+  type ConfigReader,
+  type Configuration,
+  createConfigReader,
+  type ServerReading,
+} from "./serve_config.ts";
+import { detachFromTerminal, isDaemonCopy, startDaemon } from "./serve_daemon.ts";
+import { type GatewayOptions, serveGateway } from "./serve_gateway.ts";
+import { createLog, type Log } from "./serve_log.ts";
+import {
+  killDaemon,
+  type ProcessAnswer,
+  reportStatus,
+  restartDaemon,
+  takePidFile,
+} from "./serve_process.ts";
+import { openSyslog } from "./serve_syslog.ts";
+import { listSpaErrors } from "./spa_error.ts";
+
+/** What `-V` tells: the fwknop whose interface this is, then which program it is. */
+const VERSION = "fwknopd server 2.6.10, compiled for firewall bin: /usr/sbin/iptables";
+const PACKET_LIMIT_MAXIMUM = 0x7fffffff;
+const QUESTIONS = ["dump-config", "kill", "restart", "status"] as const;
+
+/** Runs `spa serve`; fwknopd knows the exit statuses 0 and 1 only. */
+export async function run(args: string[], host: Host): Promise<number> {
+  const ui = createUi(host, { command: "serve" });
+  const posixlyCorrect = host.env("POSIXLY_CORRECT") !== undefined;
+  const parsed = parseOptions(SERVE_OPTIONS, args, { posixlyCorrect });
+  const options = readServeOptions(parsed.found);
+  if (options.has("version")) return print(ui, VERSION);
+  if (options.has("help")) return await printHelp(host);
+  if (parsed.errors.length > 0) {
+    ui.usage(parsed.errors);
+    return EXIT.failed;
+  }
+  const later = SERVE_OPTIONS.find((option) => option.later && options.has(option.long));
+  if (later !== undefined) {
+    return refuse(ui, `cannot use "--${later.long}": it is not part of this release`);
+  }
+  if (options.has("key-gen") || options.has("key-gen-file")) return await generateKeys(args, host);
+  if (QUESTIONS.filter((name) => options.has(name)).length > 1) {
+    return refuse(ui, "only one of -D, -K, -R and -S can be used at a time");
+  }
+  const limit = options.value("packet-limit") ?? "0";
+  const packetLimit = parseWholeNumber(limit, 0, PACKET_LIMIT_MAXIMUM, "out of range");
+  if (!packetLimit.ok) {
+    const { why, hint } = packetLimit.fault;
+    return refuse(ui, `cannot use packet limit "${limit}": ${why}`, hint);
+  }
+  try {
+    return await runConfigured(args, options, packetLimit.value, host, ui);
+  } catch (error) {
+    const hint = error instanceof CaptureError ? error.hint : null;
+    return refuse(ui, reasonOf(error), hint);
+  }
+}
+
+/** Everything that needs the configuration. */
+async function runConfigured(
+  args: string[],
+  options: ServeArguments,
+  packetLimit: number,
+  host: Host,
+  ui: Ui,
+): Promise<number> {
+  const reader = createConfigReader(host, {
+    file: options.value("config-file"),
+    variables: commandLineVariables(options),
+    verbosity: options.count("verbose"),
+  });
+  const server = reader.readServer();
+  if (options.has("dump-serv-err-codes") && !server.hasErrors) return printErrorCodes(ui);
+  if (server.hasErrors) return complainOf(server, host);
+  const { config } = server;
+
+  if (options.has("kill")) return answer(host, await killDaemon(host, config.FWKNOP_PID_FILE));
+  if (options.has("status")) return answer(host, await reportStatus(host, config.FWKNOP_PID_FILE));
+  if (options.has("restart")) {
+    return answer(host, await restartDaemon(host, config.FWKNOP_PID_FILE));
+  }
+  if (options.has("fw-list") || options.has("fw-list-all")) {
+    const log = await openLog(host, server, false, false);
+    return await listFirewall(host, config, log, { all: options.has("fw-list-all") });
+  }
+  if (options.has("fw-flush")) {
+    return await flushFirewall(host, config, await openLog(host, server, false, false));
+  }
+
+  const whole = reader.readAccess(server);
+  if (whole.hasErrors) return complainOf(whole, host);
+  if (options.has("dump-config")) {
+    host.stdout(formatConfigDump(whole.reading) + formatAccessDump(whole.stanzas));
+    return EXIT.done;
+  }
+
+  const checkOnly = options.has("exit-parse-config");
+  const foreground = options.has("foreground") || checkOnly ||
+    options.has("exit-parse-digest-cache");
+  const inDaemon = isDaemonCopy(host);
+  if (!foreground && !inDaemon) {
+    for (const problem of whole.problems) host.stderr(`${formatProblem(problem)}\n`);
+    return await startDaemon(host, ["serve", ...args]);
+  }
+
+  const log = await openLog(host, whole, inDaemon, options.has("syslog-enable"));
+  for (const problem of whole.problems) log.warning(formatProblem(problem));
+  if (checkOnly) {
+    log.info("Configs parsed, exiting.");
+    return EXIT.done;
+  }
+  reader.makeRunDirectory(config, log);
+  const gatewayOptions: GatewayOptions = {
+    testMode: options.has("test"),
+    anyDirection: options.has("pcap-any-direction"),
+    packetLimit,
+    rotateDigestCache: options.has("rotate-digest-cache"),
+    exitAfterDigestCache: options.has("exit-parse-digest-cache"),
+  };
+  if (inDaemon) host.setFileMask(0o077);
+  const pidFile = gatewayOptions.exitAfterDigestCache
+    ? null
+    : await takePidFile(host, config.FWKNOP_PID_FILE);
+  try {
+    log.info("Starting fwknopd");
+    return await serveGateway({
+      host,
+      log,
+      settings: whole,
+      options: gatewayOptions,
+      reload: () => Promise.resolve(readAgain(reader, log)),
+      ready: async () => {
+        if (inDaemon) await detachFromTerminal(host);
+      },
+    });
+  } catch (error) {
+    if (inDaemon) log.error(reasonOf(error));
+    throw error;
+  } finally {
+    pidFile?.release();
+  }
+}
+
+/** The configuration at a reload; null when it has errors. */
+function readAgain(reader: ConfigReader, log: Log): Configuration | null {
+  const whole = reader.readAccess(reader.readServer());
+  for (const problem of whole.problems) log[problem.severity](formatProblem(problem));
+  return whole.hasErrors ? null : whole;
+}
+
+function commandLineVariables(options: ServeArguments): ServeArguments["variables"] {
+  const overrides = options.value("override-config");
+  return overrides === null
+    ? options.variables
+    : { ...options.variables, OVERRIDE_CONFIG: overrides };
+}
+
+async function openLog(
+  host: Host,
+  { config, verbosity }: ServerReading,
+  daemon: boolean,
+  alsoSyslog: boolean,
+): Promise<Log> {
+  const toTerminal = (_level: LogLevel, text: string): void => host.stderr(`${text}\n`);
+  if (!daemon && !alsoSyslog) return createLog(verbosity, toTerminal);
+  const native = await host.native();
+  const toSyslog = openSyslog(native, config.SYSLOG_IDENTITY, config.SYSLOG_FACILITY);
+  if (daemon) return createLog(verbosity, toSyslog);
+  return createLog(verbosity, (level, text) => {
+    toTerminal(level, text);
+    toSyslog(level, text);
+  });
+}
+
+async function generateKeys(args: string[], host: Host): Promise<number> {
+  const { run: keygen } = await import("./cmd_keygen.ts");
+  return await keygen(args, host);
+}
+
+async function printHelp(host: Host): Promise<number> {
+  const { formatHelp } = await import("./cmd_help.ts");
+  host.stdout(
+    await formatHelp(SERVE_OPTIONS, {
+      name: "spa serve",
+      usage: "[options]",
+      description: "Watch for SPA packets and open the firewall for who sent a valid one.",
+    }),
+  );
+  return EXIT.done;
+}
+
+function printErrorCodes(ui: Ui): number {
+  for (const { code, text } of listSpaErrors().filter((error) => error.code >= 4096)) {
+    ui.print(`err code: ${code}, err string: '${text}'`);
+  }
+  return EXIT.done;
+}
+
+function complainOf(configuration: Pick<ServerReading, "problems">, host: Host): number {
+  for (const problem of configuration.problems) host.stderr(`${formatProblem(problem)}\n`);
+  return EXIT.failed;
+}
+
+function refuse(ui: Ui, text: string, hint: string | null = null): number {
+  return ui.complain({ text, status: EXIT.failed, ...(hint === null ? {} : { hint }) });
+}
+
+function answer(host: Host, { status, stdout, stderr }: ProcessAnswer): number {
+  host.stdout(stdout);
+  host.stderr(stderr);
+  return status;
+}
+
+function print(ui: Ui, text: string): number {
+  ui.print(text);
+  return EXIT.done;
+}

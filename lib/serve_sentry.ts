@@ -1,0 +1,102 @@
+// The half of the daemon that reads what strangers send: shape, decision, replay memory.
+// It touches neither files nor the firewall; what is to be done goes to the monitor as a request.
+
+import { decide, type Decision, type Knock, type Policy } from "./auth_decide.ts";
+import type { RefusalReason } from "./auth_event.ts";
+import type { Grant } from "./auth_grant.ts";
+import type { ReplayMemory, ReplayRecord } from "./auth_replay.ts";
+import { ipFromBytes } from "./net_address.ts";
+import type { Datagram } from "./net_datagram.ts";
+import type { Log } from "./serve_log.ts";
+import { checkPacketShape } from "./spa_packet.ts";
+
+/** What the sentry asks of the monitor: remember a packet, and open what it was granted. */
+export interface SentryRequest {
+  /** The address the packet came from. */
+  readonly packetSource: string;
+  readonly stanza: number;
+  /** To be on the disk before anything opens; null when nothing is to be remembered. */
+  readonly record: ReplayRecord | null;
+  /** Null when the packet was refused after it had been decoded. */
+  readonly grant: Grant | null;
+}
+
+/** Packets counted by what became of them. */
+export type Tally = Map<RefusalReason | "granted", number>;
+
+/** Takes datagrams, gives requests. */
+export interface Sentry {
+  /** Judges one datagram; never throws for what is in it. */
+  receive(datagram: Datagram): void;
+  /** Puts a new policy in force for the datagrams that follow. */
+  setPolicy(policy: Policy): void;
+  readonly tally: Tally;
+}
+
+/** What a sentry works with. */
+export interface SentryParts {
+  readonly policy: Policy;
+  readonly replays: ReplayMemory;
+  readonly log: Log;
+  /** Wall clock: milliseconds since 1970 UTC. */
+  readonly now: () => number;
+  readonly submit: (request: SentryRequest) => void;
+}
+
+/** A sentry with nothing received yet. */
+export function createSentry(parts: SentryParts): Sentry {
+  const { replays, log, submit } = parts;
+  const tally: Tally = new Map();
+  let policy = parts.policy;
+
+  function count(what: RefusalReason | "granted"): void {
+    tally.set(what, (tally.get(what) ?? 0) + 1);
+  }
+
+  function receive(datagram: Datagram): void {
+    const source = ipFromBytes(datagram.source);
+    const destination = ipFromBytes(datagram.destination);
+    if (source === null || destination === null) return count("not-a-packet");
+    const shape = checkPacketShape(datagram.payload);
+    if (!shape.ok) {
+      const { code, text } = shape.error;
+      log.debug(
+        `[${source.text}] preprocess_spa_data() returned error ${code}: '${text}' for incoming packet.`,
+      );
+      return count("not-a-packet");
+    }
+    const { protocol, sourcePort, destinationPort } = datagram;
+    const { wire } = shape.value;
+    const knock: Knock = { wire, protocol, source, sourcePort, destination, destinationPort };
+    const seconds = parts.now() / 1000;
+    const decision = decide(knock, policy, replays, seconds);
+    for (const { level, text } of decision.events) log[level](text);
+    count(typeof decision.verdict === "object" ? "granted" : decision.verdict);
+    if (decision.remember !== null) {
+      replays.prune(seconds);
+      replays.add(decision.remember, keepUntil(decision.remember, policy));
+    }
+    passOn(source.text, decision);
+  }
+
+  function passOn(packetSource: string, decision: Decision): void {
+    const { stanza, remember: record, verdict } = decision;
+    const grant = typeof verdict === "object" ? verdict : null;
+    if (stanza === null || (record === null && grant === null)) return;
+    submit({ packetSource, stanza, record, grant });
+  }
+
+  return {
+    receive,
+    setPolicy: (next) => void (policy = next),
+    tally,
+  };
+}
+
+/**
+ * When a packet accepted now can be forgotten, in seconds: its time stamp lay within the age limit
+ * of its acceptance, so after twice the limit it is refused for its age.
+ */
+export function keepUntil(record: ReplayRecord, policy: Pick<Policy, "maxPacketAge">): number {
+  return policy.maxPacketAge === null ? Infinity : record.time + 2 * policy.maxPacketAge + 1;
+}
