@@ -2,7 +2,12 @@
 
 import type { AddOutcome, FirewallRule, Plan, RemoveOutcome } from "./fw_firewall.ts";
 import { completeChains, type IptablesChain, showCall } from "./fw_iptables_chains.ts";
-import { applyEdits, type Edit, type IptablesPrograms } from "./fw_iptables_edit.ts";
+import {
+  applyEdits,
+  type Edit,
+  type EditOutcome,
+  type IptablesPrograms,
+} from "./fw_iptables_edit.ts";
 import { canonicalRule, countJumps, parseRules } from "./fw_iptables_listing.ts";
 
 /** Exit statuses that blame the edit itself: no match, or text that iptables(8) does not take. */
@@ -35,18 +40,18 @@ export function* addRules(
 
   const completed = yield* completeChains(programs, chains, false);
   if (!completed.ok) {
-    if (first.done.length > 0) yield* removeRules(programs, rules);
+    if (mayHaveAdded(first)) yield* removeRules(programs, rules);
     return { ok: false, reason: completed.reason, blames: "firewall", repaired: [], lost: [] };
   }
   const repaired = completed.lines;
   const lost = completed.made.map((spec) => `${spec.table} ${spec.to}`);
   if (first.ok && lost.length === 0) return { ok: true, repaired, lost };
 
-  if (first.done.length > 0) yield* removeRules(programs, rules);
+  if (mayHaveAdded(first)) yield* removeRules(programs, rules);
   const broken = repaired.length > 0 || lost.length > 0;
   const last = broken ? yield* applyEdits(programs, edits) : first;
   if (last.ok) return { ok: true, repaired, lost };
-  if (broken && last.done.length > 0) yield* removeRules(programs, rules);
+  if (broken && mayHaveAdded(last)) yield* removeRules(programs, rules);
   const blames = BLAMES_EDIT.includes(last.status) ? "rules" : "firewall";
   return { ok: false, reason: last.reason, blames, repaired, lost };
 }
@@ -96,6 +101,11 @@ export function* removeRules(
     if (alone.left.length > 0) reason = alone.reason;
   }
   return { removed, missing, failed, reason };
+}
+
+/** A program that was killed may have done its work before. */
+function mayHaveAdded(outcome: EditOutcome): boolean {
+  return outcome.done.length > 0 || (!outcome.ok && outcome.status > 128);
 }
 
 interface Deletion {
