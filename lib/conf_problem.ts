@@ -43,6 +43,15 @@ export function hasErrors(problems: readonly Problem[]): boolean {
   return problems.some((problem) => problem.severity === "error");
 }
 
+/** The findings by file, line and column; those of files that are not named come last. */
+export function sortProblems(problems: readonly Problem[], files: readonly string[]): Problem[] {
+  const rank = new Map(files.map((file, index) => [file, index]));
+  const rankOf = (problem: Problem): number => rank.get(problem.file) ?? files.length;
+  return [...problems].sort((one, other) =>
+    rankOf(one) - rankOf(other) || one.line - other.line || one.column - other.column
+  );
+}
+
 /**
  * The finding as the operator sees it: `spa: <file>:<line>:<column>: <message>`, with `warning: `
  * before the message of a warning, and a second line `hint: <hint>` if there is one. Control

@@ -1,0 +1,309 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import {
+  parseServerConfig,
+  type ServerConfigReading,
+  type ServerConfigSource,
+} from "../lib/conf_fwknopd.ts";
+import { formatConfigDump } from "../lib/conf_fwknopd_dump.ts";
+import {
+  SERVER_VARIABLES,
+  type ServerConfig,
+  serverVariableNames,
+} from "../lib/conf_fwknopd_variables.ts";
+import { formatProblem, hasErrors } from "../lib/conf_problem.ts";
+import type { ReadText } from "../lib/conf_text.ts";
+
+function readerOf(files: Readonly<Record<string, string>>): ReadText {
+  return (path) => {
+    const text = files[path];
+    return text === undefined
+      ? { ok: false, reason: "No such file or directory" }
+      : { ok: true, text };
+  };
+}
+
+type Options = Pick<ServerConfigSource, "commandLine" | "defaults" | "verbose">;
+
+function read(text: string, options: Options = {}): ServerConfigReading {
+  return parseServerConfig({ path: "f.conf", readText: readerOf({ "f.conf": text }), ...options });
+}
+
+function told(reading: ServerConfigReading): string[] {
+  return reading.problems.map(formatProblem);
+}
+
+/** The one finding of a text, and whether it is the severity that is expected. */
+function finding(text: string, severity: "error" | "warning", options: Options = {}): string {
+  const reading = read(text, options);
+  assert.equal(reading.problems.length, 1, `${text}: ${told(reading).join("; ")}`);
+  assert.equal(reading.problems[0]?.severity, severity, text);
+  return told(reading)[0] ?? "";
+}
+
+Deno.test("an empty file gives the defaults and nothing to say", () => {
+  const { config, problems, settings } = read("");
+  assert.deepEqual(problems, []);
+  assert.deepEqual([...settings.keys()], ["CONFIG_FILE"]);
+  const expected: Partial<ServerConfig> = {
+    CONFIG_FILE: "f.conf",
+    PCAP_INTF: "eth0",
+    PCAP_FILE: null,
+    PCAP_FILTER: "udp port 62201",
+    ENABLE_PCAP_PROMISC: false,
+    ENABLE_PCAP_ANY_DIRECTION: false,
+    ENABLE_SPA_PACKET_AGING: true,
+    MAX_SPA_PACKET_AGE: 120,
+    ENABLE_UDP_SERVER: false,
+    UDPSERV_PORT: 62201,
+    SYSLOG_FACILITY: "LOG_DAEMON",
+    FLUSH_IPT_AT_EXIT: true,
+    FWKNOP_PID_FILE: "/run/fwknop/fwknopd.pid",
+    DIGEST_FILE: "/run/fwknop/digest.cache",
+    VERBOSE: null,
+    IPT_INPUT_ACCESS: {
+      target: "ACCEPT",
+      table: "filter",
+      from: "INPUT",
+      jumpPosition: 1,
+      to: "FWKNOP_INPUT",
+      rulePosition: 1,
+    },
+  };
+  for (const [name, value] of Object.entries(expected)) {
+    assert.deepEqual(config[name as keyof ServerConfig], value, name);
+  }
+});
+
+Deno.test("all variables of fwknopd's builds are known, and each default is of its type", () => {
+  assert.equal(serverVariableNames().length, 87);
+  const text = serverVariableNames().flatMap((name) => {
+    const { initial } = SERVER_VARIABLES[name];
+    return initial === null || name === "CONFIG_FILE" ? [] : [`${name} ${initial};`];
+  });
+  assert.deepEqual(told(read(text.join("\n"))), []);
+});
+
+Deno.test("a line is a name, blanks and a value up to a semicolon or the line's end", () => {
+  const cases: [text: string, interface_: string][] = [
+    ["PCAP_INTF eth9", "eth9"],
+    ["PCAP_INTF eth9;", "eth9"],
+    ["PCAP_INTF\teth9 ; a comment", "eth9"],
+    ["  PCAP_INTF   eth9   ", "eth9"],
+    ["PCAP_INTF eth9\r\n", "eth9"],
+    ["PCAP_INTF eth8\nPCAP_INTF eth9\n", "eth9"],
+    ['PCAP_INTF "eth9"', '"eth9"'],
+    ["PCAP_INTF eth9 # x", "eth9 # x"],
+    ["#PCAP_INTF eth8\n;PCAP_INTF eth7\n  # x\n   \n\nPCAP_INTF eth9", "eth9"],
+    [`PCAP_INTF ${"e".repeat(2000)}`, "e".repeat(2000)],
+    ["\ufeffPCAP_INTF eth9", "eth9"],
+  ];
+  for (const [text, expected] of cases) {
+    const reading = read(text);
+    assert.equal(reading.config.PCAP_INTF, expected, JSON.stringify(text));
+    assert.deepEqual(told(reading), []);
+  }
+});
+
+Deno.test("errors name file, line, column, what is wrong and what would be right", () => {
+  const cases: [text: string, expected: RegExp][] = [
+    [
+      "\n MAX_SPA_PACKET_AGE  60abc;",
+      /^spa: f\.conf:2:22: cannot read "60abc": not a whole number\nhint: write a whole number from 1 to 100000$/,
+    ],
+    [
+      "PCAP_LOOP_SLEEP 0",
+      /f\.conf:1:17: .*var PCAP_LOOP_SLEEP value '0' not in the range 1-8388608\n/,
+    ],
+    ["PCAP_DISPATCH_COUNT 9999999999", /var PCAP_DISPATCH_COUNT value '9999999999' not in the r/],
+    ["TCPSERV_PORT 9999999999", /var TCPSERV_PORT value '9999999999' not in the range 1-65535/],
+    ["UDPSERV_PORT 65536", /not in the range 1-65535/],
+    ["MAX_SNIFF_BYTES 32769", /not in the range 1-32768/],
+    ["RULES_CHECK_THRESHOLD -1", /not in the range 0-131071/],
+    ["VERBOSE -1", /VERBOSE value '-1' not in the range \(>0\)/],
+    [
+      "ENABLE_UDP_SERVER 0",
+      /f\.conf:1:19: cannot read "0": ENABLE_UDP_SERVER is neither.*\n.*Y or N/,
+    ],
+    ["FLUSH_IPT_AT_EXIT off", /cannot read "off"/],
+    ["SYSLOG_FACILITY LOG_LOCAL8", /Invalid SYSLOG_FACILITY setting 'LOG_LOCAL8'\nhint: .*LOCAL7/],
+    ["FWKNOP_RUN_DIR rel/dir", /Path 'rel\/dir' is not absolute/],
+    ["IPT_INPUT_ACCESS ACCEPT, filter", /Invalid IPT_INPUT_ACCESS specification/],
+    [
+      "IPT_INPUT_ACCESS ACCEPT, filter, INPUT, 400000, X, 1",
+      /invalid jump rule position in Line: ACCEPT, filter, INPUT, 400000, X, 1/,
+    ],
+    ["FWKNOP_PID_FILE $NOPE/a.pid", /f\.conf:1:17: Invalid embedded variable in: '\$NOPE\/a\.pid'/],
+    ["FWKNOP_PID_FILE $FWKNOP_PID_FILE", /Invalid embedded variable/],
+    ["PCAP_INTF", /f\.conf:1:1: Invalid config file entry in f\.conf at line 1: PCAP_INTF has no/],
+    ["PCAP_INTF ;eth0", /Invalid config file entry/],
+    ["PCAP_INTF = eth1", /f\.conf:1:11: cannot read "=".*\nhint: write PCAP_INTF eth1;/],
+  ];
+  for (const [text, expected] of cases) assert.match(finding(text, "error"), expected, text);
+});
+
+Deno.test("what has no effect is a warning that names it", () => {
+  const cases: [text: string, expected: RegExp][] = [
+    ["FOO 1", /f\.conf:1:1: warning: Ignoring unknown configuration parameter: 'FOO' in f\.conf/],
+    ["pcap_intf eth0", /'pcap_intf'.*\nhint: did you mean PCAP_INTF\?/],
+    ["PCAP_INTFF eth0", /did you mean PCAP_INTF\?/],
+    ["OPEN_PORTS tcp/22", /'OPEN_PORTS'.*\nhint: OPEN_PORTS belongs in access\.conf/],
+    ["MIN_SPA_PKT_LEN 160", /unknown.*\nhint: the shortest packet is fixed/],
+    ["ENABLE_PROC_IP_FORWARD Y", /\nhint: set net\.ipv4\.ip_forward/],
+    ["FIREWALL_TYPE: iptables;", /'FIREWALL_TYPE'.*\nhint: set FIREWALL_EXE/],
+    ["PCAP_INTF: eth0;", /'PCAP_INTF:' is read as PCAP_INTF/],
+    ["nonsense", /warning: Invalid config file entry in f\.conf at line 1: not NAME VALUE/],
+    ["ENABLE_SPA_OVER_HTTP Y", /f\.conf:1:1: warning: ENABLE_SPA_OVER_HTTP has no effect in this/],
+    ["IPT_DNAT_ACCESS DNAT,nat,X,1,Y,1", /IPT_DNAT_ACCESS has no effect in this release/],
+    ["CMD_EXEC_TIMEOUT 5", /CMD_EXEC_TIMEOUT has no effect, here as in fwknopd/],
+    ["CONFIG_FILE x", /CONFIG_FILE has no effect in a file/],
+    ["DIGEST_FILE x$FWKNOP_RUN_DIR/b", /f\.conf:1:14: warning: '\$' is a plain character/],
+  ];
+  for (const [text, expected] of cases) assert.match(finding(text, "warning"), expected, text);
+});
+
+Deno.test("a setting equal to its default is no reason to warn", () => {
+  for (
+    const text of [
+      "ENABLE_SPA_OVER_HTTP no",
+      "ENABLE_NAT_DNS yes",
+      "TCPSERV_PORT 062201",
+      "IPT_SNAT_ACCESS SNAT,nat,POSTROUTING,1,FWKNOP_POSTROUTING,1",
+      "GPG_EXE /usr/bin/gpg",
+    ]
+  ) assert.deepEqual(told(read(text)), [], text);
+});
+
+Deno.test("settings that only tune polling are mentioned only on request", () => {
+  assert.deepEqual(told(read("PCAP_LOOP_SLEEP 1000\nLOCALE C")), []);
+  const verbose = told(read("PCAP_LOOP_SLEEP 1000\nLOCALE C", { verbose: true }));
+  assert.equal(verbose.length, 2);
+  assert.match(verbose[0] ?? "", /PCAP_LOOP_SLEEP has no effect: nothing here needs it/);
+});
+
+Deno.test("a dollar name at the start of a value stands for that variable's value", () => {
+  const cases: [text: string, digest: string][] = [
+    ["FWKNOP_RUN_DIR /a\nDIGEST_FILE $FWKNOP_RUN_DIR/d", "/a/d"],
+    ["FWKNOP_RUN_DIR /a\nDIGEST_FILE $FWKNOP_RUN_DIRx y z", "/ax y z"],
+    ["FWKNOP_RUN_DIR /a\nFWKNOP_PID_FILE $FWKNOP_RUN_DIR/p\nDIGEST_FILE $FWKNOP_RUN_DIR", "/a"],
+    ["FWKNOP_RUN_DIR /a\nDIGEST_FILE $FWKNOP_RUN_DIR/d\nFWKNOP_RUN_DIR /b", "/a/d"],
+    ["DIGEST_FILE $FWKNOP_RUN_DIR/d\nFWKNOP_RUN_DIR /b", "/b/d"],
+    ["DIGEST_FILE $FWKNOP_RUN_DIR/d", "/run/fwknop/d"],
+    ["FWKNOP_PID_FILE /p\nDIGEST_FILE $FWKNOP_PID_FILE.d", "/p.d"],
+    ["DIGEST_FILE $FWKNOP_PID_FILE.d", "/run/fwknop/fwknopd.pid.d"],
+    [
+      "FWKNOP_RUN_DIR /a\nFWKNOP_PID_FILE $FWKNOP_RUN_DIR/p\nDIGEST_FILE $FWKNOP_PID_FILE.d",
+      "/a/p.d",
+    ],
+  ];
+  for (const [text, digest] of cases) {
+    const reading = read(text);
+    assert.deepEqual(told(reading), [], text);
+    assert.equal(reading.config.DIGEST_FILE, digest, text);
+  }
+});
+
+Deno.test("the command line beats files, and defaults derive from what is set", () => {
+  const { config, settings } = read("PCAP_INTF eth1\nFWKNOP_RUN_DIR /a", {
+    commandLine: { PCAP_INTF: "eth2", FWKNOP_RUN_DIR: "/b", PCAP_FILTER: "" },
+  });
+  assert.equal(config.PCAP_INTF, "eth2");
+  assert.equal(config.PCAP_FILTER, "");
+  assert.equal(config.DIGEST_FILE, "/b/digest.cache");
+  assert.equal(settings.get("PCAP_INTF")?.place.file, "command line");
+  const error = finding("", "error", { commandLine: { FWKNOP_RUN_DIR: "b" } });
+  assert.match(error, /^spa: command line: cannot read "b": Path 'b' is not absolute/);
+});
+
+Deno.test("a default can be replaced by the caller", () => {
+  const { config, settings } = read("", { defaults: { FWKNOP_RUN_DIR: "/x", PCAP_INTF: "any" } });
+  assert.deepEqual([config.FWKNOP_PID_FILE, config.PCAP_INTF], ["/x/fwknopd.pid", "any"]);
+  assert.equal(settings.has("PCAP_INTF"), false);
+});
+
+Deno.test("packet ageing is off by default for a capture file, and on if a file says so", () => {
+  assert.equal(read("PCAP_FILE a.pcap").config.ENABLE_SPA_PACKET_AGING, false);
+  const both = read("PCAP_FILE a.pcap\nENABLE_SPA_PACKET_AGING Y");
+  assert.equal(both.config.ENABLE_SPA_PACKET_AGING, true);
+});
+
+Deno.test("override files are read after the main file, in order, later settings winning", () => {
+  const files = {
+    main: "PCAP_INTF eth1\nOVERRIDE_CONFIG one, two\nMAX_SNIFF_BYTES 100\nFWKNOP_RUN_DIR /a",
+    one: "PCAP_INTF eth2\nUDPSERV_PORT 1",
+    two: "UDPSERV_PORT 2\nDIGEST_FILE $FWKNOP_RUN_DIR/d\nOVERRIDE_CONFIG three",
+    other: "PCAP_INTF eth9",
+  };
+  const source = { path: "main", readText: readerOf(files) };
+  const { config, settings, problems } = parseServerConfig(source);
+  assert.deepEqual(
+    [config.PCAP_INTF, config.UDPSERV_PORT, config.MAX_SNIFF_BYTES, config.DIGEST_FILE],
+    ["eth2", 2, 100, "/a/d"],
+  );
+  assert.deepEqual(settings.get("UDPSERV_PORT")?.place, { file: "two", line: 1, column: 1 });
+  assert.match(
+    problems.map(formatProblem).join(),
+    /^spa: two:3:1: warning: OVERRIDE_CONFIG has no/,
+  );
+
+  const named = parseServerConfig({ ...source, commandLine: { OVERRIDE_CONFIG: "other" } });
+  assert.deepEqual([named.config.PCAP_INTF, named.config.UDPSERV_PORT], ["eth9", 62201]);
+});
+
+Deno.test("a file that cannot be read is an error where it is named", () => {
+  const missing = parseServerConfig({ path: "main", readText: readerOf({}) });
+  assert.deepEqual(told(missing), [
+    "spa: main: Could not open config file: main: No such file or directory",
+  ]);
+  assert.match(
+    finding("OVERRIDE_CONFIG gone", "error"),
+    /^spa: f\.conf:1:17: Could not open config file: gone: No such/,
+  );
+});
+
+Deno.test("findings come in the order of files and lines", () => {
+  const text = "FOO 1\nIPT_INPUT_ACCESS x\nENABLE_TCP_SERVER Y\nPCAP_LOOP_SLEEP 0";
+  assert.deepEqual(read(text).problems.map((problem) => problem.line), [1, 2, 3, 4]);
+});
+
+Deno.test("the address for SNAT is checked only when SNAT is on", () => {
+  assert.equal(hasErrors(read("SNAT_TRANSLATE_IP __CHANGEME__").problems), false);
+  const reading = read("ENABLE_IPT_SNAT Y\nSNAT_TRANSLATE_IP __CHANGEME__");
+  const error = reading.problems.find((problem) => problem.severity === "error");
+  assert.equal(error?.line, 2);
+  assert.match(error?.message ?? "", /Invalid IPv4 addr for SNAT_TRANSLATE_IP/);
+});
+
+Deno.test("equal ipfw sets are refused", () => {
+  const problems = read("IPFW_ACTIVE_SET_NUM 2").problems;
+  assert.match(
+    problems.map(formatProblem).join("\n"),
+    /f\.conf:1:21: cannot read "2": Cannot set identical ipfw active and expire sets/,
+  );
+});
+
+Deno.test("formatConfigDump() numbers fwknopd's variables as fwknopd 2.6.10 does", () => {
+  const lines = formatConfigDump(read("PCAP_FILTER udp port 1234\nENABLE_PCAP_PROMISC yes"))
+    .split("\n");
+  assert.equal(lines[0], "Current fwknopd config settings:");
+  for (
+    const line of [
+      "  0. CONFIG_FILE                  =  'f.conf'",
+      "  3. PCAP_FILE                    =  '<not set>'",
+      "  4. ENABLE_PCAP_PROMISC          =  'yes'",
+      "  5. PCAP_FILTER                  =  'udp port 1234'",
+      " 48. DIGEST_FILE                  =  '/run/fwknop/digest.cache'",
+      " 54. FAULT_INJECTION_TAG          =  '<not set>'",
+    ]
+  ) assert.ok(lines.includes(line), line);
+  assert.deepEqual(lines.slice(-2), ["", ""]);
+});
+
+Deno.test("no text makes parseServerConfig() throw", () => {
+  const word = fc.constantFrom(...serverVariableNames(), "FOO", "$FWKNOP_RUN_DIR", "$", ";", "#");
+  const separator = fc.constantFrom(" ", "\n", ": ", "\t", "\u0000", "\r\n", " 1\n", ",");
+  const text = fc.array(fc.tuple(word, separator), { maxLength: 20 });
+  fc.assert(fc.property(fc.oneof(fc.string(), text.map((parts) => parts.flat().join(""))), (t) => {
+    for (const problem of read(t).problems) assert.ok(formatProblem(problem).startsWith("spa: "));
+  }));
+});
