@@ -1,0 +1,132 @@
+// What a stanza says about commands and NAT.
+
+import type { ServerConfig } from "./conf_fwknopd_variables.ts";
+import type { GroupAccount, Stanza, UserAccount } from "./conf_stanza.ts";
+import type { AccessLookups, StanzaReader } from "./conf_stanza_reader.ts";
+import {
+  parseCommand,
+  parseNatAddress,
+  parseNatTarget,
+  parseSeconds,
+} from "./conf_stanza_values.ts";
+import { ipFromValue } from "./net_address.ts";
+import { failed } from "./net_list.ts";
+
+/** Command messages, and the commands that open and close in place of the firewall. */
+export function readCommands(
+  reader: StanzaReader,
+  lookups: AccessLookups,
+): Pick<
+  Stanza,
+  | "ENABLE_CMD_EXEC"
+  | "ENABLE_CMD_SUDO_EXEC"
+  | "CMD_EXEC_USER"
+  | "CMD_EXEC_GROUP"
+  | "CMD_SUDO_EXEC_USER"
+  | "CMD_SUDO_EXEC_GROUP"
+  | "CMD_CYCLE_OPEN"
+  | "CMD_CYCLE_CLOSE"
+  | "CMD_CYCLE_TIMER"
+> {
+  const command = (name: "CMD_CYCLE_OPEN" | "CMD_CYCLE_CLOSE"): string | null =>
+    reader.read(
+      name,
+      (value) => parseCommand(value, `${name} command is too long: '${reader.title}'`),
+    );
+  const outside = "CMD_CYCLE_TIMER value not in range [1,8388608]";
+  const CMD_CYCLE_CLOSE = command("CMD_CYCLE_CLOSE");
+  checkCycle(reader);
+  return {
+    ENABLE_CMD_EXEC: reader.flag("ENABLE_CMD_EXEC"),
+    ENABLE_CMD_SUDO_EXEC: reader.flag("ENABLE_CMD_SUDO_EXEC"),
+    CMD_EXEC_USER: readUser(reader, "CMD_EXEC_USER", lookups),
+    CMD_EXEC_GROUP: readGroup(reader, "CMD_EXEC_GROUP", lookups),
+    CMD_SUDO_EXEC_USER: readUser(reader, "CMD_SUDO_EXEC_USER", lookups),
+    CMD_SUDO_EXEC_GROUP: readGroup(reader, "CMD_SUDO_EXEC_GROUP", lookups),
+    CMD_CYCLE_OPEN: command("CMD_CYCLE_OPEN"),
+    CMD_CYCLE_CLOSE: CMD_CYCLE_CLOSE === "NONE" ? null : CMD_CYCLE_CLOSE,
+    CMD_CYCLE_TIMER: reader.read("CMD_CYCLE_TIMER", (value) => parseSeconds(value, 1, outside)),
+  };
+}
+
+/** Forced translation of addresses, and what it requires of the stanza and of fwknopd.conf. */
+export function readNat(
+  reader: StanzaReader,
+  config: ServerConfig,
+): Pick<
+  Stanza,
+  "FORCE_NAT" | "FORCE_SNAT" | "FORCE_MASQUERADE" | "FORWARD_ALL" | "DISABLE_DNAT"
+> {
+  const forwards = config.ENABLE_IPT_FORWARDING || config.ENABLE_IPT_LOCAL_NAT ||
+    config.ENABLE_FIREWD_FORWARDING || config.ENABLE_FIREWD_LOCAL_NAT;
+  for (const name of ["FORCE_NAT", "FORCE_SNAT"] as const) {
+    const setting = reader.settings.get(name);
+    if (setting === undefined || forwards) continue;
+    const needs = "requires either ENABLE_IPT_FORWARDING or ENABLE_IPT_LOCAL_NAT in fwknopd.conf";
+    reader.fail(
+      setting,
+      `${name} ${needs}`,
+      `set ENABLE_IPT_FORWARDING Y in ${config.CONFIG_FILE}`,
+    );
+  }
+  const FORCE_SNAT = reader.read("FORCE_SNAT", parseNatAddress);
+  const FORCE_MASQUERADE = reader.flag("FORCE_MASQUERADE");
+  const FORWARD_ALL = reader.flag("FORWARD_ALL");
+  const target = reader.read("FORCE_NAT", parseNatTarget);
+  const translatesSource = FORCE_SNAT !== null || FORCE_MASQUERADE;
+  const implied = translatesSource && !reader.settings.has("FORCE_NAT");
+  if (implied && !FORWARD_ALL) {
+    const message = "FORCE_SNAT/FORCE_MASQUERADE requires either FORCE_NAT or FORWARD_ALL";
+    const setting = reader.latest("FORCE_SNAT", "FORCE_MASQUERADE") ?? reader.source;
+    reader.fail(setting, `${message}: '${reader.title}'`);
+  }
+  const FORCE_NAT = implied ? { address: ipFromValue(4, 0n), port: 0 } : target;
+  const DISABLE_DNAT = reader.flag("DISABLE_DNAT");
+  return { FORCE_NAT, FORCE_SNAT, FORCE_MASQUERADE, FORWARD_ALL, DISABLE_DNAT };
+}
+
+function checkCycle(reader: StanzaReader): void {
+  const { settings, title } = reader;
+  const open = settings.get("CMD_CYCLE_OPEN");
+  const close = settings.get("CMD_CYCLE_CLOSE");
+  if (open !== undefined && close === undefined) {
+    const message = `Cannot set CMD_CYCLE_OPEN without also setting CMD_CYCLE_CLOSE: '${title}'`;
+    reader.fail(open, message, "write CMD_CYCLE_CLOSE NONE if nothing is to run");
+  }
+  if (close !== undefined && open === undefined) {
+    const message = `Cannot set CMD_CYCLE_CLOSE without also setting CMD_CYCLE_OPEN: '${title}'`;
+    reader.fail(close, message);
+  }
+  const closes = close !== undefined && close.value !== "NONE";
+  if (open !== undefined && closes && !settings.has("CMD_CYCLE_TIMER")) {
+    const message = `Must set the CMD_CYCLE_TIMER for command cycle functionality: '${title}'`;
+    reader.fail(open, message, "write after how many seconds CMD_CYCLE_CLOSE is to run");
+  }
+}
+
+function readUser(
+  reader: StanzaReader,
+  name: "CMD_EXEC_USER" | "CMD_SUDO_EXEC_USER",
+  lookups: AccessLookups,
+): UserAccount | null {
+  return reader.read(name, (value) => {
+    const found = lookups.user(value);
+    if (found !== null) return { ok: true, value: { name: value, ...found } };
+    const why = `Unable to determine UID for ${name}: Not a user on this system`;
+    return failed(0, value, why, "name a user that exists");
+  });
+}
+
+function readGroup(
+  reader: StanzaReader,
+  name: "CMD_EXEC_GROUP" | "CMD_SUDO_EXEC_GROUP",
+  lookups: AccessLookups,
+): GroupAccount | null {
+  return reader.read(name, (value) => {
+    // fwknopd expects a user's name here and means that user's primary group.
+    const gid = lookups.group(value)?.gid ?? lookups.user(value)?.gid;
+    if (gid !== undefined) return { ok: true, value: { name: value, gid } };
+    const why = `Unable to determine GID for ${name}: Not a group on this system`;
+    return failed(0, value, why, "name a group that exists");
+  });
+}
