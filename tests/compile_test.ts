@@ -251,6 +251,24 @@ Deno.test({
 });
 
 Deno.test({
+  name: "attachProgram() puts the segment in its place wherever the note was",
+  ignore: !isLinux,
+  fn() {
+    const runtime = Deno.readFileSync(Deno.execPath());
+    const usual = attachProgram(runtime, launch);
+    assert.ok(usual.ok);
+    const place = (index: number): number => 64 + 56 * index;
+    const note = programHeaders(runtime).findIndex(([type]) => type === 4);
+    const header = runtime.slice(place(note), place(note + 1));
+    runtime.copyWithin(place(2), place(1), place(note));
+    runtime.set(header, place(1));
+    const moved = attachProgram(runtime, launch);
+    assert.ok(moved.ok);
+    assert.deepEqual(programHeaders(moved.value), programHeaders(usual.value));
+  },
+});
+
+Deno.test({
   name: "readRuntime() refuses a layout it does not know",
   ignore: !isLinux,
   fn() {
