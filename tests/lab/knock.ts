@@ -1,0 +1,48 @@
+// Packets that tests send themselves, made by the library.
+
+import { encodePacket } from "../../lib/spa_packet.ts";
+import { ADDRESSES, type Lab, labTool } from "./lab.ts";
+
+/** Keys of the gateways that tests start, and the lines that give them to a stanza. */
+export const KEY = "TestKey";
+export const HMAC_KEY = "TestHmacKey";
+export const STANZA = `SOURCE ANY\nKEY ${KEY}\nHMAC_KEY ${HMAC_KEY}\nREQUIRE_SOURCE_ADDRESS Y\n`;
+
+/** The text of a fresh packet that asks for access now. */
+export function knockPacket(ports: string, address: string = ADDRESSES.client): string {
+  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+  const digits = crypto.getRandomValues(new Uint8Array(16)).map((byte) => byte % 10).join("");
+  const encoded = encodePacket({
+    randomValue: digits,
+    username: "tester",
+    timestamp: Math.floor(Date.now() / 1000),
+    version: "3.0.0",
+    messageType: 1,
+    message: `${address},${ports}`,
+    natAccess: null,
+    serverAuth: null,
+    clientTimeout: 0,
+  }, {
+    key: bytes(KEY),
+    hmacKey: bytes(HMAC_KEY),
+    salt: crypto.getRandomValues(new Uint8Array(8)),
+    mode: "CBC",
+    digestType: "SHA256",
+  });
+  if (!encoded.ok) throw new Error(encoded.error.text);
+  return encoded.value.wire;
+}
+
+/** Sends packets from the lab's client to its gateway. */
+export async function send(lab: Lab, ...packets: readonly string[]): Promise<void> {
+  await lab.client.must(labTool("send_udp", ADDRESSES.gateway, "62201", ...packets));
+}
+
+/** What the client sees of a TCP port of the gateway: `open`, `closed` or `filtered`. */
+export async function probe(
+  lab: Lab,
+  port: number,
+  address: string = ADDRESSES.gateway,
+): Promise<string> {
+  return (await lab.client.must(labTool("tcp_probe", address, String(port)))).trim();
+}
