@@ -9,6 +9,7 @@ import {
   type RcSettings,
 } from "./conf_fwknoprc_variables.ts";
 import { looksLikeBase64, parseDuration, parseWholeNumber } from "./conf_fwknoprc_values.ts";
+import type { AddressFamily } from "./host.ts";
 import { parseIp, parseIpv4 } from "./net_address.ts";
 import { parseEncryptionMode } from "./spa_cipher.ts";
 import { type DigestName, parseDigestName } from "./spa_digest.ts";
@@ -36,6 +37,9 @@ export interface KnockSettings extends RcSettings {
   readonly httpProxy?: string;
   readonly icmpType?: number;
   readonly icmpCode?: number;
+  readonly family?: AddressFamily;
+  /** Milliseconds until a connection is given up. */
+  readonly networkTimeout?: number;
   /** File descriptor that holds the secrets, one a line. */
   readonly keyDescriptor?: number;
   readonly generateKeys?: boolean;
@@ -126,6 +130,13 @@ export function accessTimeout(value: string): Outcome<KnockSettings> {
     `--fw-timeout must be within [0-${MAXIMUM_ACCESS_TIMEOUT}]`,
     "give seconds, or 90s, 10m, 1h30m; no server accepts more",
   );
+}
+
+/** `--timeout` */
+export function networkTimeout(value: string): Outcome<KnockSettings> {
+  const seconds = parseDuration(value);
+  if (seconds !== null && seconds > 0) return done({ networkTimeout: seconds * 1000 });
+  return misuse(`cannot use "${value}" as --timeout`, "give seconds, or 90s, 2m");
 }
 
 /** `-P` */

@@ -43,10 +43,26 @@ export interface ProgramResult {
   readonly stderr: string;
 }
 
-/** A UDP endpoint: a numeric address and a port. */
+/** A UDP or TCP endpoint: a numeric address and a port. */
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
+}
+
+/** How `fetchPage` asks. */
+export interface FetchOptions {
+  readonly userAgent: string;
+  /** Milliseconds. */
+  readonly timeout: number;
+  /** Bytes of the body that are kept. */
+  readonly limit: number;
+}
+
+/** What `fetchPage` got. */
+export interface FetchedPage {
+  /** Where redirections led. */
+  readonly url: string;
+  readonly body: string;
 }
 
 /** Address family of a name lookup. */
@@ -127,6 +143,12 @@ export interface Host {
   resolve(name: string, family: AddressFamily): Promise<string[]>;
   /** Sends one datagram and gives the number of bytes sent. */
   sendDatagram(to: Endpoint, payload: Uint8Array, sourcePort: number): Promise<number>;
+
+  /** Connects over TCP, writes all and closes; rejects when that takes more milliseconds than `timeout`. */
+  sendStream(to: Endpoint, payload: Uint8Array, timeout: number): Promise<void>;
+
+  /** Fetches a page; rejects for everything but a success within `timeout` milliseconds. */
+  fetchPage(url: string, options: FetchOptions): Promise<FetchedPage>;
 
   /** Reads lines of an open file descriptor: `count` of them, without line ends; fewer at its end. */
   readLines(descriptor: number, count: number): Uint8Array[];

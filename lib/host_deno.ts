@@ -4,6 +4,8 @@ import type {
   AddressFamily,
   CopyOfProgram,
   Endpoint,
+  FetchedPage,
+  FetchOptions,
   FileInfo,
   Host,
   Native,
@@ -40,6 +42,8 @@ export function denoHost(): Host {
     run,
     resolve,
     sendDatagram,
+    sendStream,
+    fetchPage,
     readLines,
     openTerminal: async () => (await import("./host_deno_terminal.ts")).openTerminal(),
     stdout: (text) => writeAll(Deno.stdout, encoder.encode(text)),
@@ -188,6 +192,45 @@ async function sendDatagram(
   } finally {
     socket.close();
   }
+}
+
+async function sendStream(to: Endpoint, payload: Uint8Array, timeout: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer for ${timeout / 1000} s`)), timeout);
+  });
+  try {
+    await Promise.race([deliver(to, payload), tooLate]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function deliver(to: Endpoint, payload: Uint8Array): Promise<void> {
+  const connection = await Deno.connect({ hostname: to.address, port: to.port });
+  try {
+    let rest = payload;
+    while (rest.length > 0) rest = rest.subarray(await connection.write(rest));
+  } finally {
+    connection.close();
+  }
+}
+
+async function fetchPage(url: string, options: FetchOptions): Promise<FetchedPage> {
+  const response = await fetch(url, {
+    headers: { "user-agent": options.userAgent, accept: "*/*" },
+    signal: AbortSignal.timeout(options.timeout),
+  });
+  const kept = new Uint8Array(options.limit);
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    const part = chunk.subarray(0, kept.length - length);
+    kept.set(part, length);
+    length += part.length;
+    if (length === kept.length) break;
+  }
+  if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+  return { url: response.url, body: new TextDecoder().decode(kept.subarray(0, length)) };
 }
 
 const LINE_FEED = 0x0a;

@@ -13,10 +13,11 @@ export function openTerminal(): Terminal | null {
   const device = Deno.openSync(DEVICE, { read: true, write: true });
   return {
     write: (text) => void device.writeSync(new TextEncoder().encode(text)),
+    // One byte at a time: what is typed ahead belongs to the next question.
     read: () => {
-      const bytes = new Uint8Array(256);
+      const bytes = new Uint8Array(1);
       const count = device.readSync(bytes);
-      return count === null ? null : bytes.subarray(0, count);
+      return count === null ? null : bytes;
     },
     close: () => {
       stty(saved.trim());

@@ -1,0 +1,176 @@
+// One packet from settings to the wire: message, keys, encryption, showing, keeping and sending.
+
+import { findKeys, type KnockKeys } from "./cmd_knock_keys.ts";
+import { buildMessage, chooseUsername, isSourceAddress } from "./cmd_knock_message.ts";
+import { checkTransport, planTransmission, transmit } from "./cmd_knock_send.ts";
+import { asksForAddress } from "./cmd_knock_settings.ts";
+import {
+  type MadePacket,
+  showPacket,
+  showSent,
+  showTested,
+  showTransmission,
+} from "./cmd_knock_show.ts";
+import type { KnockSettings } from "./cmd_knock_values.ts";
+import { type Complaint, done, failure, type Outcome, type Ui } from "./cmd_ui.ts";
+import { type Host, reasonOf } from "./host.ts";
+import { type RijndaelMode, SALT_LENGTH } from "./spa_cipher.ts";
+import type { SpaError } from "./spa_error.ts";
+import { portFromRandomValue, RANDOM_VALUE_BYTES, randomValueFrom } from "./spa_key.ts";
+import type { SpaFields } from "./spa_message.ts";
+import { decodePacket, encodePacket, measurePacket } from "./spa_packet.ts";
+
+/** Makes the packet, shows and keeps it as asked, and sends it. */
+export async function sendPacket(
+  settings: KnockSettings,
+  host: Host,
+  ui: Ui,
+): Promise<Outcome<void>> {
+  const unavailable = checkAvailable(settings);
+  if (unavailable !== null) return { ok: false, complaint: unavailable };
+  const allowIp = await findAllowIp(settings, host, ui);
+  if (!allowIp.ok) return allowIp;
+  const message = buildMessage(settings, {
+    allowIp: allowIp.value,
+    username: chooseUsername(settings, { env: host.env, login: () => loginName(host) }),
+    now: Math.floor(host.now() / 1000),
+    randomValue: drawRandomValue(host),
+    randomNatPort: portFromRandomValue(drawRandomValue(host)),
+  });
+  if (!message.ok) return message;
+  const { fields, notice } = message.value;
+  const keys = await findKeys(settings, host, ui);
+  if (!keys.ok) return keys;
+  const made = makePacket(fields, keys.value, settings, host);
+  if (!made.ok) return made;
+  const randomPort = portFromRandomValue(drawRandomValue(host));
+  const plan = planTransmission(settings, made.value.packet.wire, randomPort);
+  if (!plan.ok) return plan;
+
+  if (notice !== null && !settings.json) ui.print(notice);
+  showPacket(made.value, settings, ui);
+  savePacket(made.value.packet.wire, settings, host, ui);
+  showTransmission(plan.value, settings, ui);
+  if (settings.test) return testPacket(made.value, keys.value, settings, ui);
+  warnOfSourceAddress(fields, settings, host, ui);
+  const sent = await transmit(plan.value, host);
+  if (!sent.ok) return sent;
+  showSent(sent.value, plan.value, made.value, settings, ui);
+  return done(undefined);
+}
+
+/** What this program does not do yet, or null; a test sends nothing and so can do more. */
+function checkAvailable(settings: KnockSettings): Complaint | null {
+  if (settings.useGpg) {
+    return failure("cannot encrypt with GnuPG: that is not available yet").complaint;
+  }
+  return settings.test ? null : checkTransport(settings.transport ?? "udp");
+}
+
+/** The address to allow; null when nothing names one. */
+async function findAllowIp(
+  settings: KnockSettings,
+  host: Host,
+  ui: Ui,
+): Promise<Outcome<string | null>> {
+  if (!asksForAddress(settings)) return done(settings.allowIp ?? null);
+  const { resolveAllowIp } = await import("./cmd_knock_resolve.ts");
+  return await resolveAllowIp(settings, host, ui);
+}
+
+function drawRandomValue(host: Host): string {
+  return randomValueFrom(host.randomBytes(RANDOM_VALUE_BYTES));
+}
+
+/** The effective user's name in passwd(5); null when that says nothing. */
+function loginName(host: Host): string | null {
+  try {
+    const users = host.readTextFile("/etc/passwd").split("\n").map((line) => line.split(":"));
+    return users.find(([, , uid]) => uid === String(host.uid))?.[0] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function makePacket(
+  fields: SpaFields,
+  { key, hmacKey }: KnockKeys,
+  settings: KnockSettings,
+  host: Host,
+): Outcome<MadePacket> {
+  const mode = rijndaelMode(settings);
+  const digestType = settings.digestType ?? "SHA256";
+  const hmacType = hmacKey === null ? null : settings.hmacDigestType ?? "SHA256";
+  const packet = encodePacket(fields, {
+    key,
+    salt: host.randomBytes(SALT_LENGTH),
+    mode,
+    digestType,
+    ...(hmacKey === null || hmacType === null ? {} : { hmacKey, hmacType }),
+  });
+  if (!packet.ok) return failure(`cannot make the packet: ${errorText(packet.error)}`);
+  const size = measurePacket(packet.value, mode);
+  if (!settings.test && !size.fitsCommandStanza) {
+    return failure(
+      `packet not sent: it has ${size.length} characters, and servers take ${size.commandLimit}`,
+      "ask for less at once, or use a shorter command",
+    );
+  }
+  return done({ fields, packet: packet.value, mode, digestType, hmacType });
+}
+
+/** Asymmetric stands for GnuPG and never comes this far. */
+function rijndaelMode({ encryptionMode = "CBC" }: KnockSettings): RijndaelMode {
+  return encryptionMode === "Asymmetric" ? "CBC" : encryptionMode;
+}
+
+function errorText({ code, text }: SpaError): string {
+  return `Error ${code} - ${text}`;
+}
+
+function savePacket(wire: string, settings: KnockSettings, host: Host, ui: Ui): void {
+  const path = settings.savePacket;
+  if (path === undefined) return;
+  try {
+    const how = settings.appendPacket ? "append" : "truncate";
+    host.writeTextFile(path, `${wire}\n`, { mode: 0o600, how });
+  } catch (error) {
+    ui.warn(`write_spa_packet_data: cannot write "${path}": ${reasonOf(error)}`);
+  }
+}
+
+/** Opens the packet again as a server would. */
+function testPacket(
+  made: MadePacket,
+  { key, hmacKey }: KnockKeys,
+  settings: KnockSettings,
+  ui: Ui,
+): Outcome<void> {
+  const { packet, mode, hmacType } = made;
+  if (hmacKey?.length === 0) {
+    showTested(made, null, settings, ui);
+    return failure("cannot decode the packet again: the HMAC key is empty");
+  }
+  const decoded = decodePacket(packet.wire, {
+    key,
+    mode,
+    ...(hmacKey === null || hmacType === null ? {} : { hmacKey, hmacType }),
+  });
+  showTested(made, decoded.ok ? decoded.value : null, settings, ui);
+  if (decoded.ok) return done(undefined);
+  return failure(`cannot decode the packet again: ${errorText(decoded.error)}`);
+}
+
+/** Anyone on the way can send such a packet on from another address, and is let in. */
+function warnOfSourceAddress(
+  { message }: SpaFields,
+  settings: KnockSettings,
+  host: Host,
+  ui: Ui,
+): void {
+  const address = message.slice(0, message.indexOf(","));
+  const attended = (settings.verbose ?? 0) > 0 || host.isTerminal("stderr");
+  if (isSourceAddress(address) && attended) {
+    ui.warn("[-] WARNING: Should use -a or -R to harden SPA against potential MITM attacks");
+  }
+}

@@ -1,0 +1,134 @@
+// `-R`: the address that the outside sees, as a web service tells it. Loaded only when asked for.
+
+import { DEFAULT_USER_AGENT } from "./cmd_knock_send.ts";
+import type { KnockSettings } from "./cmd_knock_values.ts";
+import { done, failure, misuse, type Outcome, type Ui } from "./cmd_ui.ts";
+import { type Host, reasonOf } from "./host.ts";
+import { parseIp, parseIpv4 } from "./net_address.ts";
+
+/** Asked in this order, when no `--resolve-url` names another. */
+const SERVICES = ["www.cipherdyne.org/cgi-bin/myip", "checkip.amazonaws.com/"];
+
+/** Bytes of an answer that are looked at. */
+const ANSWER_LIMIT = 16384;
+const DEFAULT_TIMEOUT = 10_000;
+
+/** Asks for the address to allow. */
+export async function resolveAllowIp(
+  settings: KnockSettings,
+  host: Host,
+  ui: Ui,
+): Promise<Outcome<string>> {
+  const urls = chooseUrls(settings, ui);
+  if (!urls.ok) return urls;
+  const usesWget = settings.wgetCommand !== undefined || settings.useWgetUserAgent === true;
+  const failures: string[] = [];
+  for (const url of urls.value) {
+    const asked = usesWget
+      ? await askWithWget(url, settings, host)
+      : await askDirectly(url, settings, host);
+    if ("address" in asked) {
+      if ((settings.verbose ?? 0) > 0 && !settings.json) {
+        ui.print(`\n[+] Resolved external IP (via '${asked.via}') as: ${asked.address}`);
+      }
+      return done(asked.address);
+    }
+    failures.push(`[-] Could not resolve IP via: '${asked.via}': ${asked.reason}`);
+  }
+  const hint = usesWget
+    ? "-a ADDRESS names the address without asking"
+    : "-a ADDRESS names the address without asking, --wget-cmd asks with wget";
+  return failure(failures.join("\n"), hint);
+}
+
+type Asked =
+  | { readonly via: string; readonly address: string }
+  | { readonly via: string; readonly reason: string };
+
+/** The URLs to try, after the checks that fwknop makes. */
+function chooseUrls(settings: KnockSettings, ui: Ui): Outcome<string[]> {
+  const scheme = settings.resolveHttpOnly ? "http://" : "https://";
+  const given = settings.resolveUrl;
+  if (given === undefined) return done(SERVICES.map((service) => scheme + service));
+  const isHttps = /^https:/i.test(given);
+  if (settings.resolveHttpOnly && isHttps) {
+    return misuse("[*] https is not supported for --resolve-http-only.");
+  }
+  if (!settings.resolveHttpOnly && !isHttps) {
+    ui.warn(`[-] Warning: IP resolution URL '${given}' should begin with 'https://' in -R mode.`);
+  }
+  const url = /^https?:\/\//i.test(given) ? given : `http://${given}`;
+  const port = /^[^:]*:\/\/(?:\[[^\]]*\]|[^:/]*):([^/]*)/.exec(url)?.[1];
+  if (port !== undefined && !isPort(port)) {
+    return misuse(
+      "Error parsing resolve-url: resolve-url port value is invalid, must be in [1-65535]",
+    );
+  }
+  return URL.canParse(url) ? done([url]) : misuse(`Error parsing resolve-url: "${given}"`);
+}
+
+function isPort(text: string): boolean {
+  return /^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= 65535;
+}
+
+async function askDirectly(url: string, settings: KnockSettings, host: Host): Promise<Asked> {
+  try {
+    const page = await host.fetchPage(url, {
+      userAgent: settings.userAgent ?? DEFAULT_USER_AGENT,
+      timeout: settings.networkTimeout ?? DEFAULT_TIMEOUT,
+      limit: ANSWER_LIMIT,
+    });
+    if (/^https:/i.test(url) && !/^https:/i.test(page.url)) {
+      return { via: url, reason: "the service redirects to plain HTTP" };
+    }
+    return readAnswer(url, page.body);
+  } catch (error) {
+    return { via: url, reason: reasonOf(error) };
+  }
+}
+
+/** As fwknop does; its command is split at blanks. */
+async function askWithWget(url: string, settings: KnockSettings, host: Host): Promise<Asked> {
+  const [program = "wget", ...options] = (settings.wgetCommand ?? "wget").trim().split(/\s+/);
+  const agent = settings.useWgetUserAgent ? [] : ["-U", settings.userAgent ?? DEFAULT_USER_AGENT];
+  const args = [...options, ...agent, "--secure-protocol=auto", "--quiet", "-O", "-", url];
+  const { status, stdout, stderr } = await host.run({
+    program,
+    args,
+    timeout: settings.networkTimeout ?? DEFAULT_TIMEOUT,
+  });
+  const via = [program, ...args].join(" ");
+  if (status === 0) return readAnswer(via, stdout);
+  return { via, reason: stderr.trim().split("\n")[0] || `it ended with status ${status}` };
+}
+
+function readAnswer(via: string, body: string): Asked {
+  const address = findAddress(body);
+  if (address === null) return { via, reason: "the answer holds no IPv4 address" };
+  if (address.includes(":")) {
+    return { via, reason: `the answer is ${address}, but a request can only name IPv4` };
+  }
+  return { via, address };
+}
+
+/**
+ * The address in an answer: what it begins with, or else the first public IPv4 address in it.
+ *
+ * @returns null when there is none; an IPv6 address only when the answer is nothing else
+ */
+export function findAddress(body: string): string | null {
+  const text = body.trim();
+  const leading = /^\d+(?:\.\d+){3}/.exec(text)?.[0] ?? "";
+  if (parseIpv4(leading) !== null) return leading;
+  const quads = text.match(/(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])/g) ?? [];
+  const found = quads.find((quad) => parseIpv4(quad) !== null && isPublic(quad));
+  return found ?? (parseIp(text) === null ? null : text);
+}
+
+/** Not private, loopback, link-local, shared or reserved (RFC 6890). */
+function isPublic(quad: string): boolean {
+  const [a = 0, b = 0] = quad.split(".").map(Number);
+  const isPrivate = a === 10 || a === 172 && b >= 16 && b < 32 || a === 192 && b === 168;
+  const isShared = a === 100 && b >= 64 && b < 128;
+  return !(a === 0 || a === 127 || a >= 224 || a === 169 && b === 254 || isPrivate || isShared);
+}

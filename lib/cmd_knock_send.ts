@@ -1,0 +1,198 @@
+// How a packet leaves: one entry for each transport that works, and what all of them share.
+
+import { type Complaint, done, failure, misuse, type Outcome } from "./cmd_ui.ts";
+import type { KnockSettings } from "./cmd_knock_values.ts";
+import { DEFAULT_PORT } from "./cmd_knock_settings.ts";
+import type { TransportName } from "./conf_fwknoprc_variables.ts";
+import { parseWholeNumber } from "./conf_fwknoprc_values.ts";
+import type { AddressFamily, Endpoint, Host } from "./host.ts";
+import { reasonOf } from "./host.ts";
+import { parseIp } from "./net_address.ts";
+
+/** A packet on its way. */
+export interface Transmission {
+  readonly transport: TransportName;
+  /** Name or address, without brackets. */
+  readonly server: string;
+  readonly port: number;
+  /** 0 leaves it to the system. */
+  readonly sourcePort: number;
+  /** What is sent: the packet, or the HTTP request that holds it. */
+  readonly payload: string;
+  /** Where an HTTP request goes instead of to the server. */
+  readonly proxy: { readonly server: string; readonly port: number } | null;
+  /** Null tries IPv4, then IPv6. */
+  readonly family: AddressFamily | null;
+  /** Milliseconds. */
+  readonly timeout: number;
+}
+
+type Send = (to: Endpoint, packet: Transmission, host: Host) => Promise<number>;
+
+/** Sends the payload and gives the bytes sent; throws what the system says. */
+const TRANSPORTS: Readonly<Partial<Record<TransportName, Send>>> = {
+  udp: (to, { payload, sourcePort }, host) => host.sendDatagram(to, encode(payload), sourcePort),
+  tcp: sendStream,
+  http: sendStream,
+};
+
+async function sendStream(to: Endpoint, packet: Transmission, host: Host): Promise<number> {
+  const bytes = encode(packet.payload);
+  await host.sendStream(to, bytes, packet.timeout);
+  return bytes.length;
+}
+
+function encode(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+const DEFAULT_TIMEOUT = 10_000;
+
+/** What fwknop's servers look for in a request. */
+export const DEFAULT_USER_AGENT = "Fwknop/2.6.11";
+
+/** Why packets cannot be sent by a transport, or null. */
+export function checkTransport(transport: TransportName): Complaint | null {
+  if (TRANSPORTS[transport] !== undefined) return null;
+  return failure(
+    `packet not sent: -P ${transport} is not available yet`,
+    `use ${Object.keys(TRANSPORTS).join(", ")}`,
+  ).complaint;
+}
+
+/**
+ * Plans how a packet goes.
+ *
+ * @param wire the packet
+ * @param randomPort the port for `--rand-port`
+ */
+export function planTransmission(
+  settings: KnockSettings,
+  wire: string,
+  randomPort: number,
+): Outcome<Transmission> {
+  const transport = settings.transport ?? "udp";
+  const destination = parseDestination(settings.server ?? "");
+  if (!destination.ok) return destination;
+  const { server } = destination.value;
+  const port = settings.randomPort
+    ? randomPort
+    : destination.value.port ?? settings.port ?? DEFAULT_PORT;
+  const proxy = settings.httpProxy === undefined
+    ? done(null)
+    : parseProxy(settings.httpProxy, settings.port ?? DEFAULT_PORT);
+  if (!proxy.ok) return proxy;
+  const userAgent = settings.userAgent ?? DEFAULT_USER_AGENT;
+  if (/[^\x20-\x7e]/.test(userAgent)) {
+    return misuse("cannot use the user agent: it has characters that HTTP does not allow");
+  }
+  return done({
+    transport,
+    server,
+    port,
+    sourcePort: settings.sourcePort ?? 0,
+    payload: transport === "http" ? httpRequest(wire, server, userAgent, proxy.value) : wire,
+    proxy: proxy.value,
+    family: settings.family ?? (settings.serverResolveIpv4 ? "ipv4" : null),
+    timeout: settings.networkTimeout ?? DEFAULT_TIMEOUT,
+  });
+}
+
+/** Takes `-D` apart: a name, an address, `[IPv6]` or `[IPv6]:port`. */
+function parseDestination(text: string): Outcome<{ server: string; port: number | null }> {
+  if (!text.startsWith("[")) return done({ server: text, port: null });
+  const [, server = "", portText] = /^\[([^\]]*)\](?::(.*))?$/.exec(text) ?? [];
+  const port = portText === undefined ? null : parseWholeNumber(portText, 1, 65535);
+  if (parseIp(server)?.version !== 6 || portText !== undefined && port === null) {
+    return misuse(`cannot use "${text}" as destination`, "write [2001:db8::1]:62201");
+  }
+  return done({ server, port });
+}
+
+/** `[http://]host[:port][/]` */
+function parseProxy(text: string, defaultPort: number): Outcome<{ server: string; port: number }> {
+  const parts = /^(?:http:\/\/)?(\[[^\]]*\]|[^:/]*)(?::(\d+))?\/?$/i.exec(text);
+  const server = (parts?.[1] ?? "").replace(/^\[(.*)\]$/, "$1");
+  const port = parseWholeNumber(parts?.[2] ?? String(defaultPort), 1, 65535);
+  if (server !== "" && port !== null) return done({ server, port });
+  return misuse(
+    `packet not sent: proxy port value is invalid, must be in [1-65535]: "${text}"`,
+    "give HOST, HOST:PORT or http://HOST:PORT",
+  );
+}
+
+/** As fwknop writes it; through a proxy it names the proxy as `Host`, as fwknop does. */
+function httpRequest(
+  wire: string,
+  server: string,
+  userAgent: string,
+  proxy: Transmission["proxy"],
+): string {
+  const path = wire.replaceAll("+", "-").replaceAll("/", "_");
+  const authority = server.includes(":") ? `[${server}]` : server;
+  const target = proxy === null ? `/${path}` : `http://${authority}/${path}`;
+  return [
+    `GET ${target} HTTP/1.1`,
+    `User-Agent: ${userAgent}`,
+    "Accept: */*",
+    `Host: ${proxy?.server ?? authority}`,
+    "Connection: close",
+    "",
+    "",
+  ].join("\r\n");
+}
+
+/** What was sent, and where it went. */
+export interface Sent {
+  readonly to: Endpoint;
+  readonly bytes: number;
+}
+
+/** Sends a packet once, to the first address of the server that takes it. */
+export async function transmit(packet: Transmission, host: Host): Promise<Outcome<Sent>> {
+  const send = TRANSPORTS[packet.transport];
+  if (send === undefined) throw new Error(`no transport ${packet.transport}`);
+  const { server, port } = packet.proxy ?? packet;
+  const addresses = await findAddresses(server, packet.family, host);
+  if (!addresses.ok) return addresses;
+  let reason = "";
+  for (const address of addresses.value) {
+    try {
+      const to = { address, port };
+      return done({ to, bytes: await send(to, packet, host) });
+    } catch (error) {
+      reason = reasonOf(error);
+    }
+  }
+  return failure(
+    `packet not sent: cannot reach ${server} port ${port} over ${packet.transport}: ${reason}`,
+  );
+}
+
+async function findAddresses(
+  server: string,
+  family: AddressFamily | null,
+  host: Host,
+): Promise<Outcome<string[]>> {
+  const literal = parseIp(server);
+  if (literal !== null) {
+    if (family === null || family === (literal.version === 4 ? "ipv4" : "ipv6")) {
+      return done([literal.text]);
+    }
+    return misuse(
+      `packet not sent: ${server} is no ${family === "ipv4" ? "IPv4" : "IPv6"} address`,
+    );
+  }
+  let reason = "";
+  for (const wanted of family === null ? ["ipv4", "ipv6"] as const : [family]) {
+    try {
+      const found = await host.resolve(server, wanted);
+      if (found.length > 0) return done(found);
+    } catch (error) {
+      reason ||= reasonOf(error);
+    }
+  }
+  return failure(
+    `packet not sent: error in getaddrinfo: cannot find the address of "${server}": ${reason}`,
+  );
+}
