@@ -1,10 +1,21 @@
 // `spa fw-flush`: takes our chains, their jumps and rules out of the firewall.
 
+import { runFirewallCommand } from "./cmd_fw_options.ts";
 import { EXIT } from "./cmd_ui.ts";
 import type { IptablesConfig } from "./fw_iptables.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
 import { choosePlanner, runPlan } from "./serve_plan.ts";
+
+/** Runs `spa fw-flush`. */
+export function run(args: string[], host: Host): Promise<number> {
+  return runFirewallCommand(args, host, {
+    name: "fw-flush",
+    description: "Remove the fwknop chains with all their rules from the firewall.",
+    options: [],
+    act: (config, log, has) => flushFirewall(host, config, log, { json: has("json") }),
+  });
+}
 
 /** How {@linkcode flushFirewall} reports. */
 export interface FlushSettings {

@@ -1,11 +1,25 @@
 // `spa fw-list`: the rules in our chains, as the firewall prints them or as JSON.
 
+import { runFirewallCommand } from "./cmd_fw_options.ts";
 import { EXIT } from "./cmd_ui.ts";
 import type { FirewallPlanner, ListedChain } from "./fw_firewall.ts";
 import type { IptablesConfig } from "./fw_iptables.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
 import { choosePlanner, runPlan } from "./serve_plan.ts";
+
+/** Runs `spa fw-list`. */
+export function run(args: string[], host: Host): Promise<number> {
+  return runFirewallCommand(args, host, {
+    name: "fw-list",
+    description: "List the firewall rules that are open now.",
+    options: [
+      { long: "all", help: "list all rules of the tables, not only ours", group: "Output" },
+    ],
+    act: (config, log, has) =>
+      listFirewall(host, config, log, { all: has("all"), json: has("json") }),
+  });
+}
 
 /** How {@linkcode listFirewall} lists. */
 export interface ListSettings {

@@ -369,7 +369,7 @@ onGateway("a grant waits for a lock that another program holds", LEGACY, async (
         }),
     },
   });
-  const holder = start(["flock", lock, "sh", "-c", "echo held; read answer"]);
+  const holder = start(["flock", "--no-fork", lock, "sh", "-c", "echo held; read answer"]);
   try {
     await holder.waitFor(/held/);
     let outcome: unknown = null;

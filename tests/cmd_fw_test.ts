@@ -1,0 +1,138 @@
+// `spa fw-list` and `spa fw-flush` against an iptables in memory.
+
+import assert from "node:assert/strict";
+import { run as flush } from "../lib/cmd_fw_flush.ts";
+import { run as list } from "../lib/cmd_fw_list.ts";
+import type { Host } from "../lib/host.ts";
+import { denoHost } from "../lib/host_deno.ts";
+import { type FakeIptables, fakeIptables } from "./fake_iptables.ts";
+
+const NOW = 1_795_323_500;
+
+interface Finished {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a command with a configuration of this text in /etc/test.conf. */
+async function perform(
+  command: (args: string[], host: Host) => Promise<number>,
+  args: readonly string[],
+  iptables: FakeIptables,
+  config = "",
+): Promise<Finished> {
+  let stdout = "";
+  let stderr = "";
+  const host: Host = {
+    ...denoHost(),
+    now: () => NOW * 1000,
+    env: () => undefined,
+    isTerminal: () => false,
+    readTextFile: (path) => {
+      if (path === "/etc/test.conf") return config;
+      throw new Error("No such file or directory");
+    },
+    stat: () => null,
+    run: (call) => Promise.resolve(iptables.run(call)),
+    stdout: (text) => void (stdout += text),
+    stderr: (text) => void (stderr += text),
+  };
+  const status = await command(["-c", "/etc/test.conf", ...args], host);
+  return { status, stdout, stderr };
+}
+
+function withOneRule(): FakeIptables {
+  return fakeIptables(
+    "-t filter -N FWKNOP_INPUT",
+    "-t filter -A INPUT -j FWKNOP_INPUT",
+    "-t filter -A FWKNOP_INPUT -p 6 -s 192.0.2.10 -d 0.0.0.0/0 --dport 22" +
+      ` -m comment --comment _exp_${NOW + 30} -j ACCEPT`,
+  );
+}
+
+Deno.test("fw-list prints fwknopd's heading and what the firewall prints", async () => {
+  const { status, stdout } = await perform(list, [], withOneRule());
+  assert.equal(status, 0);
+  assert.match(stdout, /^Listing rules in fwknopd iptables chains\.\.\.\n\n/);
+  assert.match(stdout, /192\.0\.2\.10/);
+});
+
+Deno.test("fw-list --json tells each rule's fields and the seconds it has left", async () => {
+  const { status, stdout } = await perform(list, ["--json"], withOneRule());
+  assert.equal(status, 0);
+  assert.deepEqual(JSON.parse(stdout), {
+    firewall: "iptables",
+    chains: [{
+      table: "filter",
+      chain: "FWKNOP_INPUT",
+      exists: true,
+      rules: [{
+        number: 1,
+        target: "ACCEPT",
+        protocol: "tcp",
+        source: "192.0.2.10",
+        destination: null,
+        sourcePort: null,
+        destinationPort: 22,
+        expires: NOW + 30,
+        secondsLeft: 30,
+      }],
+    }],
+  });
+});
+
+Deno.test("fw-list of chains that are not there is no failure", async () => {
+  assert.equal((await perform(list, [], fakeIptables())).status, 0);
+  const { status, stdout } = await perform(list, ["--json"], fakeIptables());
+  assert.equal(status, 0);
+  assert.equal(JSON.parse(stdout).chains[0].exists, false);
+});
+
+Deno.test("fw-list and fw-flush fail with the reason when the firewall cannot be asked", async () => {
+  for (
+    const [command, args] of [
+      [list, []],
+      [list, ["--json"]],
+      [list, ["--all"]],
+      [flush, []],
+      [flush, ["--json"]],
+    ] as const
+  ) {
+    const iptables = withOneRule();
+    iptables.broken = { status: 4, stdout: "", stderr: "Permission denied\n" };
+    const { status, stderr } = await perform(command, args, iptables);
+    assert.equal(status, 1);
+    assert.match(stderr, /Permission denied/);
+  }
+});
+
+Deno.test("fw-flush removes our chains and jumps", async () => {
+  const iptables = withOneRule();
+  const { status, stdout } = await perform(flush, [], iptables);
+  assert.deepEqual([status, stdout], [0, "Deleting any existing firewall rules...\n"]);
+  assert.deepEqual(iptables.save(), []);
+});
+
+Deno.test("both read the chains of the configuration, and stop when it is wrong", async () => {
+  const config = "IPT_INPUT_ACCESS ACCEPT, filter, INPUT, 1, OTHER, 1;\n";
+  const { stdout } = await perform(list, ["--json"], withOneRule(), config);
+  assert.equal(JSON.parse(stdout).chains[0].chain, "OTHER");
+  const iptables = withOneRule();
+  for (const command of [list, flush]) {
+    const { status, stderr } = await perform(command, [], iptables, "IPT_INPUT_ACCESS wrong;\n");
+    assert.equal(status, 1);
+    assert.match(stderr, /IPT_INPUT_ACCESS/);
+  }
+  assert.deepEqual(iptables.save(), withOneRule().save());
+});
+
+Deno.test("a wrong command line has status 2 and changes nothing", async () => {
+  const iptables = withOneRule();
+  for (const args of [["--nothing"], ["stray"], ["-O"]]) {
+    for (const command of [list, flush]) {
+      assert.equal((await perform(command, args, iptables)).status, 2);
+    }
+  }
+  assert.deepEqual(iptables.calls, []);
+});
