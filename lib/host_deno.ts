@@ -220,6 +220,8 @@ async function fetchPage(url: string, options: FetchOptions): Promise<FetchedPag
   const response = await fetch(url, {
     headers: { "user-agent": options.userAgent, accept: "*/*" },
     signal: AbortSignal.timeout(options.timeout),
+  }).catch((error: Error) => {
+    throw error.cause ?? error;
   });
   const kept = new Uint8Array(options.limit);
   let length = 0;
