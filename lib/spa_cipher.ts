@@ -2,7 +2,7 @@
 
 import { cbc, cfb, ctr, ecb } from "@noble/ciphers/aes.js";
 import { md5 } from "@noble/hashes/legacy.js";
-import { accept, refuse, type Result } from "./spa_error.ts";
+import { accept, refuse, refuseData, type Result } from "./spa_error.ts";
 
 /** Modes in which AES-256 itself is used. `legacy` is CBC with short keys padded by `0`. */
 export type RijndaelMode = "ECB" | "CBC" | "CFB" | "OFB" | "CTR" | "legacy";
@@ -93,19 +93,25 @@ export function encryptRijndael(
   return accept(result);
 }
 
+/** What decryption gives. */
+export interface Decrypted {
+  readonly plaintext: Uint8Array;
+  /** Whether there was padding as it should be; without it, nothing was cut off. */
+  readonly isPadded: boolean;
+}
+
 /**
- * Decrypts what {@linkcode encryptRijndael} made. Stricter than libfko, which neither compares the
- * header nor minds bad padding: both are refused as `FKO_ERROR_DECRYPTION_FAILURE`.
+ * Decrypts what {@linkcode encryptRijndael} made. As libfko does, it leaves bad padding in place, so
+ * that what is wrong shows in the same way later; a caller who found nothing wrong must still look
+ * at `isPadded`. Other than libfko, it refuses a header that is not `Salted__`.
  */
 export function decryptRijndael(
   ciphertext: Uint8Array,
   { key, mode }: { key: Uint8Array; mode: RijndaelMode },
-): Result<Uint8Array> {
+): Result<Decrypted> {
   const used = effectiveKey(key, mode);
   if (used.length > MAX_RIJNDAEL_KEY_LENGTH) return refuse("FKO_ERROR_INVALID_KEY_LEN");
-  if (ciphertext.length % BLOCK !== 0) {
-    return refuse("FKO_ERROR_INVALID_DATA_ENCRYPT_CIPHERLEN_VALIDFAIL");
-  }
+  if (ciphertext.length % BLOCK !== 0) return refuseData("ENCRYPT_CIPHERLEN_VALIDFAIL");
   if (ciphertext.length <= OVERHEAD) return refuse("FKO_ERROR_DECRYPTION_SIZE");
   if (HEADER.some((byte, index) => ciphertext[index] !== byte)) {
     return refuse("FKO_ERROR_DECRYPTION_FAILURE");
@@ -113,7 +119,7 @@ export function decryptRijndael(
   const derived = deriveKey(used, ciphertext.subarray(HEADER.length, OVERHEAD));
   const padded = cipher(mode, derived).decrypt(ciphertext.subarray(OVERHEAD));
   const plaintext = unpad(padded);
-  return plaintext === null ? refuse("FKO_ERROR_DECRYPTION_FAILURE") : accept(plaintext);
+  return accept({ plaintext: plaintext ?? padded, isPadded: plaintext !== null });
 }
 
 interface BlockCipher {

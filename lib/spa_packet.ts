@@ -24,7 +24,12 @@ import {
   MIN_TEXT_LENGTH,
 } from "./spa_fields.ts";
 import type { MessageType, SpaFields } from "./spa_message.ts";
-import { GPG_BEGINNING, MIN_GPG_LENGTH, RIJNDAEL_BEGINNING } from "./spa_shape.ts";
+import {
+  beginsLikeRijndael,
+  GPG_BEGINNING,
+  MIN_GPG_LENGTH,
+  RIJNDAEL_BEGINNING,
+} from "./spa_shape.ts";
 
 export { checkPacketShape, measurePacket, type PacketShape, type PacketSize } from "./spa_shape.ts";
 
@@ -150,6 +155,8 @@ export function authenticateWith(
   if (end < MIN_TEXT_LENGTH) return refuseData("HMAC_ENCMSGLEN_VALIDFAIL");
   const data = wire.slice(0, end);
   if (!isBase64Text(data)) return refuseData("ENCODE_NOTBASE64");
+  // No packet's text begins so, and most junk does: the answer is known without hashing.
+  if (mode !== "Asymmetric" && !beginsLikeRijndael(data)) return refuseData("HMAC_COMPAREFAIL");
   const text = beginningOf(mode) + data;
   if (!equalTextConstantTime(hmac.tag(text), wire.slice(end))) {
     return refuseData("HMAC_COMPAREFAIL");
@@ -187,10 +194,13 @@ export function openPacket(
   if (length % 16 !== 0) return refuseData("ENCRYPT_CIPHERLEN_VALIDFAIL");
   const ciphertext = decodeBase64(text);
   if (ciphertext === null) return refuseData("ENCODE_NOTBASE64");
-  const plaintext = decryptRijndael(ciphertext, { key, mode });
-  if (!plaintext.ok) return plaintext;
-  const fields = decodePlaintext(plaintext.value, "Rijndael");
+  const decrypted = decryptRijndael(ciphertext, { key, mode });
+  if (!decrypted.ok) return decrypted;
+  const { plaintext, isPadded } = decrypted.value;
+  const fields = decodePlaintext(plaintext, "Rijndael");
   if (!fields.ok) return fields;
+  // Whoever has the key could leave the padding out; then two packets would mean the same.
+  if (!isPadded) return refuse("FKO_ERROR_DECRYPTION_FAILURE");
   return accept({ ...fields.value, mode, data: text.slice(RIJNDAEL_BEGINNING.length) });
 }
 

@@ -173,9 +173,6 @@ Deno.test("a GnuPG packet that receivers cannot restore is refused at both ends"
   assert.equal(codeOf(encodeGpgPacket(fields.value, curve25519, {})), 105);
 });
 
-/** Classes of which the exact code depends on what the garbage decrypts to. */
-const GARBAGE = ["decrypt", "corrupt", "padding"];
-
 Deno.test("negatives of the library are refused with the code that libfko gives", () => {
   const negatives = loadNegatives().filter(({ expect }) => expect.layer === "libfko");
   assert.ok(negatives.length > 100);
@@ -184,7 +181,8 @@ Deno.test("negatives of the library are refused with the code that libfko gives"
     const code = codeOf(decodePacket(wire, vectorKeys(negative)));
     const name = `${negative.id} ${negative.description}`;
     if (negative.libfko_decode.code >= 114) assert.equal(code, 111, name);
-    else if (GARBAGE.includes(negative.class)) assert.notEqual(code, 0, name);
+    // A NUL ends the plaintext for libfko, which then finds the digest wrong; here it is no ASCII.
+    else if (negative.class === "padding") assert.ok([7, 108].includes(code), name);
     else assert.equal(code, negative.libfko_decode.code, name);
   }
 });
