@@ -115,6 +115,10 @@ function readKey(
 ): Key | null {
   const setting = reader.latest(plain, base64);
   if (setting === null) return null;
+  if (reader.settings.has(plain) && reader.settings.has(base64)) {
+    const other = setting.name === plain ? base64 : plain;
+    reader.warn(setting, `${setting.name} replaces ${other} in ${reader.tag}`);
+  }
   if (isPlaceholder(setting.value)) {
     failPlaceholder(reader, setting);
     return null;

@@ -290,11 +290,8 @@ Deno.test("what is odd or has no effect is a warning", () => {
     ["PCAP_INTF eth0", /hint: PCAP_INTF belongs in fwknopd\.conf/],
     ["%includ x", /hint: did you mean %include\?/],
     ["HMAC_KEY blanks  ;", /a\.conf:4:1: warning: blanks behind HMAC_KEY are not part of it/],
+    ["HMAC_KEY a\nHMAC_KEY_BASE64 YWI=", /:5:1: warning: HMAC_KEY_BASE64 replaces HMAC_KEY in st/],
     ["HMAC_DIGEST_TYPE md5", /HMAC_DIGEST_TYPE has no effect without HMAC_KEY/],
-    [
-      "ENCRYPTION_MODE legacy\nKEY_BASE64 MDEyMzQ1Njc4OTAxMjM0NTY=",
-      /truncating encryption key in leg/,
-    ],
     [
       "OPEN_PORTS tcp/22\nOPEN_PORTS tcp/23",
       /:5:1: .*OPEN_PORTS replaces the one in a\.conf line 4/,
@@ -325,9 +322,14 @@ Deno.test("a MAX_FW_TIMEOUT that is set limits FW_ACCESS_TIMEOUT, its default do
   assert.deepEqual(times("FW_ACCESS_TIMEOUT 3600"), [3600, 300]);
 });
 
-Deno.test("a legacy key is cut to 16 bytes", () => {
-  const { KEY } = stanzaOf(`ENCRYPTION_MODE legacy\nKEY ${"0123456789".repeat(5)}`);
-  assert.deepEqual(KEY, bytes("0123456789012345"));
+Deno.test("a legacy key is cut to 16 bytes with a warning", () => {
+  const text = "SOURCE ANY\nREQUIRE_SOURCE Y\nENCRYPTION_MODE legacy\nKEY 0123456789abcdefg\n";
+  const reading = readFiles({ "a.conf": text });
+  assert.deepEqual(reading.stanzas[0]?.KEY, bytes("0123456789abcdef"));
+  assert.deepEqual(told(reading), [
+    "spa: a.conf:4:1: warning: truncating encryption key in legacy mode to 16 bytes for access " +
+    "stanza source: 'ANY'",
+  ]);
 });
 
 Deno.test("GPG stanzas need no KEY, and two of their settings are contradictory", () => {
