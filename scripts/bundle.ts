@@ -27,7 +27,8 @@ export async function bundle(root: string, entry: string): Promise<Outcome> {
   const named = nameModules(decoder.decode(stdout));
   const replaced = replaceNodeImports(named);
   if (!replaced.ok) return replaced;
-  return checkPaths(replaced.text, [root, Deno.env.get("HOME"), Deno.env.get("DENO_DIR")]);
+  const cache = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME") ?? ""}/.cache/deno`;
+  return checkPaths(replaced.text, [root, cache]);
 }
 
 /** How `deno bundle` names a module that lies in Deno's npm cache, relative to the checkout. */
@@ -101,16 +102,19 @@ function bindingsOf(clause: string, members: readonly string[]): string | undefi
   return `{ ${pairs.map(({ name, local }) => `${name}: ${local}`).join(", ")} }`;
 }
 
-/** Refuses a text that names directories of the machine it was made on. */
-export function checkPaths(text: string, directories: readonly (string | undefined)[]): Outcome {
+/**
+ * Refuses a text that names places of the machine it was made on.
+ *
+ * @param directories absolute paths of the checkout and of Deno's cache; the home directory is none
+ *   of them, since `/root` is in texts that are meant to be there
+ */
+export function checkPaths(text: string, directories: readonly string[]): Outcome {
   const lines = text.split("\n");
   for (const directory of directories) {
-    // "/" and the like would be found in every text.
-    if (directory === undefined || directory.length < 3) continue;
-    const line = lines.findIndex((content) => content.includes(directory));
+    const line = lines.findIndex((content) => content.includes(`${directory}/`));
     if (line >= 0) return refused(`line ${line + 1} of the bundle names ${directory}`);
   }
-  const outside = /^(?:\/\/ | *")\.\.\/.*$/m.exec(text);
+  const outside = /^\/\/ (?:\.\.)?\/.*$|^ *"(?:\.\.)?\/.*"\(\) \{$/m.exec(text);
   if (outside !== null) return refused(`a module lies outside the checkout: ${outside[0].trim()}`);
   return { ok: true, text };
 }
