@@ -116,8 +116,9 @@ function fieldBase64(text: string): string {
 }
 
 /**
- * Reads a decrypted plaintext: length, characters, digest, then field by field. Refuses every form
- * that {@linkcode encodeFields} would not write, so that no two plaintexts mean the same.
+ * Reads a decrypted plaintext: length, characters, digest, then field by field. Refuses every other
+ * way to write the same fields than that of {@linkcode encodeFields}: libfko takes signs, leading
+ * zeros, padding, NULs and more.
  *
  * @param plaintext what decryption gave; of GnuPG, all of it
  * @param origin decides which errors a wrong length or a bad random value have

@@ -13,7 +13,7 @@ export interface SpaFields {
   readonly randomValue: string;
   /** 1 to 63 bytes; receivers take at most 48. */
   readonly username: string;
-  /** Seconds since 1970 UTC. */
+  /** Seconds since 1970 UTC; receivers take at most 2^31 - 1. */
   readonly timestamp: number;
   /** The protocol's version, 1 to 8 characters; see {@linkcode PROTOCOL_VERSION}. */
   readonly version: string;
@@ -24,7 +24,7 @@ export interface SpaFields {
   readonly natAccess: string | null;
   /** Nothing that fwknop uses; null when there is none. */
   readonly serverAuth: string | null;
-  /** Seconds of access that the client asks for; 0 leaves it to the server. */
+  /** Seconds of access that the client asks for, at most 65536; 0 leaves it to the server. */
   readonly clientTimeout: number;
 }
 
@@ -137,7 +137,7 @@ export function checkUsername(username: string): SpaError | null {
   return isUsernameText(username) ? null : invalidData("USER_REMCHAR_VALIDFAIL");
 }
 
-/** What is wrong with a message that is to be sent, or null. */
+/** What is wrong with a message that is to be sent, or null: at most 255 bytes. */
 export function checkMessage(type: MessageType, message: string): SpaError | null {
   if (message === "") return invalidData("MESSAGE_EMPTY");
   if (fieldBytes(message).length > MAX_MESSAGE_BYTES) {

@@ -165,8 +165,8 @@ export function authenticateWith(
 }
 
 /**
- * The counterpart of {@linkcode authenticatePacket} where no HMAC key is configured: nothing is
- * authenticated, so anyone who knows the encryption key's effects may tamper with such packets.
+ * The counterpart of {@linkcode authenticatePacket} where no HMAC key is configured. Nothing is
+ * authenticated: only the digest inside stands against a packet that was altered on its way.
  *
  * @returns the packet's text with its fixed beginning, for {@linkcode openPacket}
  */

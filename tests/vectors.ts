@@ -45,6 +45,7 @@ interface Keyed {
   readonly hmac_key: VectorKey | null;
   readonly encryption: { readonly mode_name: EncryptionMode };
   readonly hmac_type: Named;
+  readonly gpg?: { readonly recipient_passphrase: string };
 }
 
 /** One line of vectors.jsonl. */
