@@ -4,6 +4,8 @@ import type { ProtocolPort } from "./net_port.ts";
 
 /** Access for one address to some ports, for some seconds. */
 export interface Grant {
+  /** What is done: access to ports of the gateway itself. */
+  readonly kind: "access";
   /** Number of the stanza that granted it, from 1. */
   readonly stanza: number;
   /** The address that is let in, in its usual text form. */

@@ -1,9 +1,10 @@
 // The half of the daemon that reads what strangers send: shape, decision, replay memory.
 // It touches neither files nor the firewall; what is to be done goes to the monitor as a request.
 
-import { decide, type Decision, type Knock, type Policy } from "./auth_decide.ts";
+import { decide, type Decision, type Policy } from "./auth_decide.ts";
 import type { RefusalReason } from "./auth_event.ts";
 import type { Grant } from "./auth_grant.ts";
+import type { Knock } from "./auth_knock.ts";
 import type { ReplayMemory, ReplayRecord } from "./auth_replay.ts";
 import { ipFromBytes } from "./net_address.ts";
 import type { Datagram } from "./net_datagram.ts";

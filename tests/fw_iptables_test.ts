@@ -21,6 +21,7 @@ const VPN: ProtocolPort = { protocol: "udp", port: 1194 };
 
 function grant(...ports: ProtocolPort[]): Grant {
   return {
+    kind: "access",
     stanza: 1,
     source: "192.0.2.10",
     destination: "192.0.2.1",

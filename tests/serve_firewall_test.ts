@@ -89,6 +89,7 @@ function makeScene(settings: SceneSettings = {}): Scene {
     stepWallClock: (milliseconds) => void (wall += milliseconds),
     now: () => Math.floor(wall / 1000),
     grant: (source, seconds, ...ports) => ({
+      kind: "access",
       stanza: 1,
       source,
       destination: "192.0.2.1",

@@ -53,6 +53,7 @@ Deno.test("a valid packet is granted what it asks for, for the stanza's time", (
   const bench = benchFor(`SOURCE ANY\n${KEYS}FW_ACCESS_TIMEOUT 20`);
   strictEqual(bench.send(packet({ message: "192.0.2.99,tcp/22,udp/53" })), "granted");
   deepStrictEqual(bench.requests[0]?.grant, {
+    kind: "access",
     stanza: 1,
     source: "192.0.2.99",
     destination: "192.0.2.1",

@@ -135,6 +135,7 @@ async function startFirewall(
 
 function grant(source: string, seconds: number, ...ports: number[]): Grant {
   return {
+    kind: "access",
     stanza: 1,
     source,
     destination: "192.0.2.1",

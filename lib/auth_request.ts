@@ -1,0 +1,112 @@
+// What a packet asks for, against what its stanza allows: a grant or a refusal.
+
+import type { LogLevel, RefusalReason } from "./auth_event.ts";
+import type { Grant } from "./auth_grant.ts";
+import type { Knock } from "./auth_knock.ts";
+import { grantSeconds, portsAllowed } from "./auth_policy.ts";
+import type { Stanza } from "./conf_access.ts";
+import { type IpAddress, parseIp } from "./net_address.ts";
+import { formatFieldDump } from "./spa_dump.ts";
+import { hasNatAccess, parseAccessMessage } from "./spa_message.ts";
+import type { DecodedPacket } from "./spa_packet.ts";
+
+/** What the configuration says about packets, besides the stanzas. */
+export interface PolicySettings {
+  /** Seconds that a packet's time stamp may be off, either way; null accepts any. */
+  readonly maxPacketAge: number | null;
+  /** Log what would be granted; grant and remember nothing. */
+  readonly testMode: boolean;
+  /** Add debug events: the packet and its fields. */
+  readonly verbose: boolean;
+}
+
+/** Adds a line to the log's events. */
+export type Say = (level: LogLevel, text: string) => void;
+
+const MESSAGE_COMMAND = 0;
+const UNSPECIFIED_ADDRESSES: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
+
+/**
+ * Judges the request of a packet that the stanza's keys opened.
+ *
+ * @param now wall clock in seconds since 1970 UTC
+ */
+export function judgeRequest(
+  stanza: Stanza,
+  knock: Knock,
+  packet: DecodedPacket,
+  policy: PolicySettings,
+  now: number,
+  say: Say,
+): Grant | RefusalReason {
+  const source = knock.source.text;
+  const tag = `(stanza #${stanza.number})`;
+  const prefix = `[${source}] ${tag}`;
+  if (policy.verbose) {
+    say("debug", `${prefix} SPA Decode (res=0):\n${formatFieldDump(packet)}`);
+  }
+  const difference = Math.abs(Math.floor(now) - packet.timestamp);
+  if (policy.maxPacketAge !== null && difference > policy.maxPacketAge) {
+    say("warning", `${prefix} SPA data time difference is too great (${difference} seconds).`);
+    return "too-old-or-new";
+  }
+  const named = addressInMessage(packet);
+  if (named === null) {
+    say("warning", `${prefix} Invalid source IP in SPA message, ignoring SPA packet`);
+    return "invalid-allow-address";
+  }
+  const useSource = UNSPECIFIED_ADDRESSES.has(named.text);
+  if (useSource && stanza.REQUIRE_SOURCE_ADDRESS) {
+    say("warning", `${prefix} Got 0.0.0.0 when valid source IP was required.`);
+    return "source-address-required";
+  }
+  if (stanza.REQUIRE_USERNAME !== null && stanza.REQUIRE_USERNAME !== packet.username) {
+    say(
+      "warning",
+      `${prefix} Username in SPA data (${packet.username}) does not match required username: ${stanza.REQUIRE_USERNAME}`,
+    );
+    return "user-name-mismatch";
+  }
+  // A stanza that forces NAT must never open the plain port instead.
+  if (hasNatAccess(packet.messageType) || stanza.FORCE_NAT !== null) {
+    say(
+      "warning",
+      `${tag} SPA packet from ${source} requested NAT access, but is not enabled/supported`,
+    );
+    return "nat-not-enabled";
+  }
+  if (packet.messageType === MESSAGE_COMMAND || stanza.CMD_CYCLE_OPEN !== null) {
+    say(
+      "warning",
+      `${prefix} SPA Command messages are not allowed in the current configuration.`,
+    );
+    return "command-not-allowed";
+  }
+  const request = parseAccessMessage(packet.message);
+  if (request === null || !portsAllowed(stanza, request.ports)) {
+    say(
+      "warning",
+      `${prefix} One or more requested protocol/ports was denied per access.conf.`,
+    );
+    return "port-denied";
+  }
+  if (policy.testMode) {
+    say("warning", `${prefix} --test mode enabled, skipping firewall manipulation.`);
+    return "test-mode";
+  }
+  const seconds = grantSeconds(stanza, packet.clientTimeout);
+  return {
+    kind: "access",
+    stanza: stanza.number,
+    source: (useSource ? knock.source : named).text,
+    destination: knock.destination.text,
+    ports: request.ports,
+    seconds,
+    expires: Math.floor(now) + seconds,
+  };
+}
+
+function addressInMessage(packet: DecodedPacket): IpAddress | null {
+  const comma = packet.message.indexOf(",");
+  return comma < 0 ? null : parseIp(packet.message.slice(0, comma));
+}
