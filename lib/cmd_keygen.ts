@@ -258,6 +258,10 @@ function deliverStanzas(
   const record = keyRecord(keys, options);
   const client = clientStanza(stanzas, record);
   const gateway = gatewayStanza(stanzas, record);
+  const files = ["rc-file", "access-file", "key-gen-file"].filter((long) => given.has(long));
+  if (given.has("json") && files.length > 0) {
+    return misuse(`cannot combine --json with --${files[0]} for stanzas`);
+  }
   if (given.has("json")) {
     ui.print(JSON.stringify({ ...stanzas, ...record, fwknoprc: client, "access.conf": gateway }));
     return done(undefined);

@@ -69,7 +69,10 @@ export function checkSettings(settings: KnockSettings): Complaint | null {
         "--stanza-list shows the stanzas",
     );
   }
-  if (isForSending(settings) && settings.allowIp === undefined && !asksForAddress(settings)) {
+  if (
+    isForSending(settings) && settings.allowIp === undefined && !settings.resolveIp &&
+    !asksForAddress(settings)
+  ) {
     return misused(
       "Must use one of [-s|-R|-a] to specify IP for SPA access.",
       "-a ADDRESS names it, -R asks a web service, -s leaves it to the gateway",
