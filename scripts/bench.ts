@@ -1,0 +1,115 @@
+// Measures fwknopd and spa side by side, prints a table and writes all figures as JSON. It judges
+// nothing: a slow machine makes slow figures, not failures.
+
+import { parseArgs } from "node:util";
+import { hasProgram, labMissing } from "../tests/lab/lab.ts";
+import { must } from "../tests/lab/process.ts";
+import { versionOf } from "./bench_gateway.ts";
+import { measureProgram } from "./bench_measure.ts";
+import {
+  formatOutcome,
+  formatReport,
+  type Measurement,
+  MEASUREMENTS,
+  type Outcome,
+  type Plan,
+  PROGRAM_NAMES,
+  type ProgramName,
+  type ProgramResult,
+  type Report,
+} from "./bench_result.ts";
+
+const USAGE = `usage: scripts/bench [--quick] [--only fwknopd|spa] [--json FILE]
+
+  --quick      fewer rounds and a burst of 100: about one minute instead of four
+  --only NAME  measure one program
+  --json FILE  where the figures go (default: dist/bench.json)
+
+Needs root, network namespaces, iptables, fwknop and fwknopd. SPA_EXECUTABLE names
+the spa to measure; without it dist/spa is measured, or the sources.
+`;
+
+const FULL: Plan = { rounds: 40, burst: 1000, idleSeconds: 10 };
+const QUICK: Plan = { rounds: 8, burst: 100, idleSeconds: 3 };
+
+/** What the command line asks for. */
+interface Request {
+  readonly plan: Plan;
+  readonly programs: readonly ProgramName[];
+  readonly json: string;
+}
+
+/** Reads the command line; null when it makes no sense. */
+function readRequest(args: string[]): Request | "help" | null {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        quick: { type: "boolean", default: false },
+        only: { type: "string" },
+        json: { type: "string", default: new URL("../dist/bench.json", import.meta.url).pathname },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    if (values.help) return "help";
+    const programs = PROGRAM_NAMES.filter((name) => name === (values.only ?? name));
+    if (programs.length === 0) return null;
+    return { plan: values.quick ? QUICK : FULL, programs, json: values.json };
+  } catch {
+    return null;
+  }
+}
+
+async function measure(program: ProgramName, plan: Plan): Promise<ProgramResult> {
+  const version = await versionOf(program);
+  const outcomes: Partial<Record<Measurement, Outcome>> = {};
+  const record = (measurement: Measurement, outcome: Outcome): void => {
+    outcomes[measurement] = outcome;
+    console.error(`${version}: ${MEASUREMENTS[measurement]}: ${formatOutcome(outcome)}`);
+  };
+  try {
+    await measureProgram(program, plan, record);
+    return { version, outcomes, failure: null };
+  } catch (error) {
+    return { version, outcomes, failure: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function machineFacts(): Promise<Record<string, string>> {
+  const cpu = /^model name\s*: (.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1];
+  return {
+    kernel: `Linux ${Deno.osRelease().replace(/-.*/, "")} ${Deno.build.arch}`,
+    processors: `${navigator.hardwareConcurrency}${cpu === undefined ? "" : ` × ${cpu}`}`,
+    iptables: (await must(["iptables", "--version"])).trim().replace(/^iptables /, ""),
+  };
+}
+
+async function main(): Promise<number> {
+  const request = readRequest(Deno.args);
+  if (request === "help") {
+    console.log(USAGE.trimEnd());
+    return 0;
+  }
+  if (request === null) {
+    console.error(USAGE.trimEnd());
+    return 2;
+  }
+  const { plan, json } = request;
+  const missing = labMissing() ??
+    ["fwknop", "fwknopd"].filter((name) => !hasProgram(name))
+      .map((name) => `needs the program ${name}`)[0];
+  if (missing !== undefined) {
+    console.error(`bench: cannot measure: ${missing}`);
+    return 1;
+  }
+  const programs: Partial<Record<ProgramName, ProgramResult>> = {};
+  const date = new Date().toISOString();
+  for (const program of request.programs) programs[program] = await measure(program, plan);
+  const report: Report = { date, machine: await machineFacts(), plan, programs };
+  await Deno.mkdir(new URL(".", `file://${json}`), { recursive: true });
+  await Deno.writeTextFile(json, `${JSON.stringify(report, null, 2)}\n`);
+  console.log(formatReport(report));
+  return Object.values(programs).every(({ failure }) => failure === null) ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(await main());

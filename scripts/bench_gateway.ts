@@ -1,0 +1,108 @@
+// The two sides of the benchmark in the lab: the daemon under test on the gateway, and the probe at
+// the client.
+
+import { ADDRESSES, GATEWAY_INTERFACE, type Lab, spaCommand } from "../tests/lab/lab.ts";
+import { must, PATIENCE, type Watched } from "../tests/lab/process.ts";
+import type { GeneratedKeys } from "../mod.ts";
+import type { Answer, Order } from "./bench_probe.ts";
+import type { ProgramName } from "./bench_result.ts";
+
+/** Ports that the hidden service answers on; each round takes a new one. */
+export const SERVICE_PORTS = { first: 5001, last: 5400 } as const;
+
+/** What a daemon says once it takes packets. */
+const READY = /Starting fwknopd main event loop|Kicking off UDP server/;
+const STANZA = "bench";
+
+/** The command that starts a server with fwknopd's options, or a client with fwknop's. */
+export function commandOf(program: ProgramName, part: "serve" | "knock"): string[] {
+  if (program === "spa") return spaCommand(part);
+  return [part === "serve" ? "fwknopd" : "fwknop"];
+}
+
+/** The version of a program, as the head of its column. */
+export async function versionOf(program: ProgramName): Promise<string> {
+  if (program === "fwknopd") {
+    const [, version = "unknown"] = /server (\S+?),/.exec(await must(["fwknopd", "-V"])) ?? [];
+    return `fwknopd ${version}`;
+  }
+  const version = (await must(spaCommand("--version"))).trim();
+  const executable = Deno.env.get("SPA_EXECUTABLE") !== undefined;
+  return `${version} (${executable ? "executable" : "from sources"})`;
+}
+
+/** Writes the files of both sides into the lab's directory. */
+export async function writeConfiguration(lab: Lab, keys: GeneratedKeys): Promise<void> {
+  const write = (name: string, text: string): Promise<void> =>
+    Deno.writeTextFile(`${lab.directory}/${name}`, text, { mode: 0o600 });
+  const keyLines = `KEY_BASE64 ${keys.keyBase64}\nHMAC_KEY_BASE64 ${keys.hmacKeyBase64}\n`;
+  await write("fwknopd.conf", "FIREWALL_EXE /usr/sbin/iptables\n");
+  await write("access.conf", `SOURCE ANY\n${keyLines}FW_ACCESS_TIMEOUT 30\n`);
+  await write(
+    "fwknoprc",
+    `[${STANZA}]\nALLOW_IP ${ADDRESSES.client}\n${keyLines}USE_HMAC Y\n`,
+  );
+}
+
+/** A client program's command line for one UDP port. */
+export function knockCommand(
+  program: ProgramName,
+  lab: Lab,
+  knock: { readonly server: string; readonly port: number },
+): string[] {
+  return [
+    ...commandOf(program, "knock"),
+    ...["--rc-file", `${lab.directory}/fwknoprc`, "--no-save-args", "-n", STANZA],
+    ...["-D", knock.server, "-A", `udp/${knock.port}`],
+  ];
+}
+
+/** Runs `use` while the daemon runs, with a run directory of its own. */
+export async function withDaemon<T>(
+  program: ProgramName,
+  lab: Lab,
+  options: readonly string[],
+  use: (daemon: Watched) => Promise<T>,
+): Promise<T> {
+  const runDirectory = await Deno.makeTempDir({ dir: lab.directory, prefix: "run-" });
+  const daemon = lab.gateway.start([
+    ...commandOf(program, "serve"),
+    ...["-f", "-c", `${lab.directory}/fwknopd.conf`, "-a", `${lab.directory}/access.conf`],
+    ...["-r", runDirectory, "-i", GATEWAY_INTERFACE, ...options],
+  ]);
+  try {
+    await daemon.waitFor(READY);
+    return await use(daemon);
+  } finally {
+    await daemon.stop();
+  }
+}
+
+/** Starts the hidden service on the gateway. */
+export async function startService(lab: Lab): Promise<void> {
+  const { first, last } = SERVICE_PORTS;
+  const service = lab.gateway.start(benchTool("bench_echo", String(first), String(last)));
+  await service.waitFor(/^echoing$/m);
+}
+
+/** Gives orders to the probe; resolves with milliseconds, or null when nothing came in time. */
+export type Probe = (order: Order, limit?: number) => Promise<number | null>;
+
+/** Starts the probe at the client. */
+export function startProbe(lab: Lab): Probe {
+  const probe = lab.client.start(benchTool("bench_probe", ADDRESSES.gateway), {
+    env: { HOME: lab.directory },
+  });
+  let id = 0;
+  return async (order, limit = PATIENCE) => {
+    id++;
+    await probe.write(`${JSON.stringify({ id, order })}\n`);
+    const [answer] = await probe.waitFor(new RegExp(`^\\{"id":${id},.*\\}$`, "m"), limit);
+    return (JSON.parse(answer) as Answer).milliseconds;
+  };
+}
+
+function benchTool(name: string, ...args: string[]): string[] {
+  const path = new URL(`./${name}.ts`, import.meta.url).pathname;
+  return [Deno.execPath(), "run", "--quiet", "--allow-all", path, ...args];
+}

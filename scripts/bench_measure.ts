@@ -1,0 +1,174 @@
+// All measurements of one program, in one lab made for it.
+
+import { ADDRESSES, type Lab, openLab } from "../tests/lab/lab.ts";
+import type { Watched } from "../tests/lab/process.ts";
+import {
+  knockCommand,
+  type Probe,
+  SERVICE_PORTS,
+  startProbe,
+  startService,
+  withDaemon,
+  writeConfiguration,
+} from "./bench_gateway.ts";
+import { makeKeys, makePacket } from "./bench_packets.ts";
+import { processTree, proportionalSetSize, usageOf } from "./bench_process.ts";
+import type { Measurement, Outcome, Plan, ProgramName } from "./bench_result.ts";
+
+/** Takes each outcome as soon as it is there. */
+export type Recorder = (measurement: Measurement, outcome: Outcome) => void;
+
+/** Longest pause between rounds in milliseconds: more than two turns of fwknopd's loop. */
+const PAUSE_LIMIT = 250;
+/** How long the grants of a burst stay open in seconds, the most that fwknopd gives. */
+const BURST_TIMEOUT = 300;
+/** A burst is over when no grant came for so many milliseconds. */
+const BURST_PATIENCE = 5000;
+const POLL_INTERVAL = 10;
+/** Milliseconds for a daemon to come to rest before it is watched idling. */
+const SETTLING_TIME = 2000;
+const GRANTED = "Added access rule";
+
+/**
+ * Measures one program.
+ *
+ * @param record is called for each measurement, so that a failure keeps what came before it
+ * @throws when the program does not start, fails, or lets in who has not knocked
+ */
+export async function measureProgram(
+  program: ProgramName,
+  plan: Plan,
+  record: Recorder,
+): Promise<void> {
+  const lab = await openLab();
+  try {
+    await measureInLab(program, plan, record, lab);
+  } finally {
+    await lab.close();
+  }
+}
+
+async function measureInLab(
+  program: ProgramName,
+  plan: Plan,
+  record: Recorder,
+  lab: Lab,
+): Promise<void> {
+  const keys = makeKeys();
+  await writeConfiguration(lab, keys);
+  await startService(lab);
+  const probe = startProbe(lab);
+  let port: number = SERVICE_PORTS.first;
+
+  const packetRound = (): Promise<number | null> => {
+    const knock = { address: ADDRESSES.client, port: port++, clientTimeout: 0 };
+    return probe({ what: "packet", packet: makePacket(keys, knock), port: knock.port });
+  };
+  const knockRound = (): Promise<number | null> => {
+    const knock = { server: ADDRESSES.gateway, port: port++ };
+    const command = knockCommand(program, lab, knock);
+    return probe({ what: "knock", command, port: knock.port });
+  };
+  const wireRound = (): Promise<number | null> => {
+    const command = knockCommand(program, lab, { server: ADDRESSES.client, port: 22 });
+    return probe({ what: "wire", command });
+  };
+  /** A first round that does not count: neighbours learn their addresses, the daemon is ready. */
+  const warmUp = async (): Promise<void> => {
+    if (await packetRound() === null) throw new Error("a valid knock opened nothing");
+  };
+
+  record("knockToWire", await rounds(plan.rounds, wireRound));
+
+  await withDaemon(program, lab, [], async (daemon) => {
+    await warmUp();
+    await sleep(SETTLING_TIME);
+    record("memoryIdle", memoryOf(daemon));
+    record("idle", await watchIdle(daemon, plan.idleSeconds));
+    record("packetToOpen", await rounds(plan.rounds, packetRound));
+    record("knockToOpen", await rounds(plan.rounds, knockRound));
+  });
+
+  const udpAccept = ["INPUT", "-p", "udp", "--dport", "62201", "-j", "ACCEPT"];
+  await lab.gateway.must(["iptables", "-A", ...udpAccept]);
+  await withDaemon(program, lab, ["-U"], async () => {
+    await warmUp();
+    record("packetToOpenUdp", await rounds(plan.rounds, packetRound));
+  });
+  await lab.gateway.must(["iptables", "-D", ...udpAccept]);
+
+  await withDaemon(program, lab, [], async (daemon) => {
+    await warmUp();
+    const packets = Array.from({ length: plan.burst }, (_, index) => {
+      const address = `10.${index >> 16}.${index >> 8 & 255}.${index & 255}`;
+      return makePacket(keys, { address, port: 22, clientTimeout: BURST_TIMEOUT });
+    });
+    record("burst", await watchBurst(probe, daemon, packets));
+    record("memoryFull", memoryOf(daemon));
+    record("packetToOpenFull", await rounds(plan.rounds, packetRound));
+  });
+}
+
+/** Rounds with random pauses, so that they meet a polling daemon at any point of its turn. */
+async function rounds(count: number, round: () => Promise<number | null>): Promise<Outcome> {
+  const samples: number[] = [];
+  for (let index = 0; index < count; index++) {
+    await sleep(Math.random() * PAUSE_LIMIT);
+    const milliseconds = await round();
+    if (milliseconds !== null) samples.push(milliseconds);
+  }
+  return { kind: "latency", samples, lost: count - samples.length };
+}
+
+/** Sends the packets and follows the daemon's log until each has its grant. */
+async function watchBurst(
+  probe: Probe,
+  daemon: Watched,
+  packets: readonly string[],
+): Promise<Outcome> {
+  let position = daemon.output().length;
+  let opened = 0;
+  let last = 0;
+  let sending = true;
+  const sent = (): void => void (sending = false);
+  const first = probe({ what: "burst", packets });
+  first.then(sent, sent);
+  for (let silence = 0; opened < packets.length && silence < BURST_PATIENCE;) {
+    await sleep(POLL_INTERVAL);
+    const output = daemon.output();
+    const before = opened;
+    for (let at; (at = output.indexOf(GRANTED, position)) >= 0; opened++) {
+      position = at + GRANTED.length;
+    }
+    if (opened > before) last = Date.now();
+    silence = sending || opened > before ? 0 : silence + POLL_INTERVAL;
+  }
+  const begin = await first;
+  if (begin === null || opened === 0) throw new Error("a burst of valid knocks opened nothing");
+  return { kind: "burst", sent: packets.length, opened, seconds: (last - begin) / 1000 };
+}
+
+function memoryOf({ pid }: Watched): Outcome {
+  return {
+    kind: "memory",
+    kibibytes: proportionalSetSize(pid),
+    processes: processTree(pid).length,
+  };
+}
+
+async function watchIdle({ pid }: Watched, seconds: number): Promise<Outcome> {
+  const before = usageOf(pid);
+  const begin = performance.now();
+  await sleep(seconds * 1000);
+  const after = usageOf(pid);
+  return {
+    kind: "idle",
+    seconds: (performance.now() - begin) / 1000,
+    cpuMilliseconds: after.cpuMilliseconds - before.cpuMilliseconds,
+    wakings: after.wakings - before.wakings,
+  };
+}
+
+function sleep(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

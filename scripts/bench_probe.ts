@@ -1,0 +1,176 @@
+// The client's side of the benchmark: one process that knocks, or starts a client that does, and
+// measures with its own clock. One order a line on standard input, one answer a line on output.
+
+import process from "node:process";
+import { createInterface } from "node:readline";
+
+/** What the probe is told to do. */
+export type Order =
+  /** Sends a packet and measures until the UDP port answers. */
+  | { readonly what: "packet"; readonly packet: string; readonly port: number }
+  /** Starts a client program and measures until the UDP port answers. */
+  | { readonly what: "knock"; readonly command: readonly string[]; readonly port: number }
+  /** Starts a client program that knocks here, and measures until its packet arrives. */
+  | { readonly what: "wire"; readonly command: readonly string[] }
+  /** Sends many packets; the answer is the time of the first. */
+  | { readonly what: "burst"; readonly packets: readonly string[] };
+
+/** An answer to an order. */
+export interface Answer {
+  readonly id: number;
+  /** Milliseconds: a duration, or for a burst since 1970; null when nothing came in time. */
+  readonly milliseconds: number | null;
+}
+
+/** How long a round may take, in milliseconds. */
+const ROUND_LIMIT = 5000;
+const SPA_PORT = 62201;
+/** So many packets go out at once; then the receiver gets time to take them from its buffer. */
+const VOLLEY = 25;
+const VOLLEY_PAUSE = 5;
+
+/** Half-millisecond ticks, while a round needs them. */
+interface Metronome {
+  start(tick: () => void): void;
+  stop(): void;
+}
+
+function createMetronome(): Metronome {
+  const running = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(new URL("./bench_metronome.ts", import.meta.url), { type: "module" });
+  const set = (value: 0 | 1): void => {
+    Atomics.store(running, 0, value);
+    Atomics.notify(running, 0);
+  };
+  worker.postMessage(running);
+  return {
+    start(tick) {
+      worker.onmessage = tick;
+      set(1);
+    },
+    stop() {
+      worker.onmessage = null;
+      set(0);
+    },
+  };
+}
+
+/** Rounds against one gateway. */
+function createRounds(gateway: string, metronome: Metronome) {
+  const to = (port: number): Deno.NetAddr => ({ transport: "udp", hostname: gateway, port });
+
+  /** Milliseconds from just before `act` until the port answers; null when it does not. */
+  async function untilOpen(
+    port: number,
+    act: (socket: Deno.DatagramConn) => Promise<void>,
+  ): Promise<number | null> {
+    const socket = Deno.listenDatagram({ hostname: "0.0.0.0", port: 0, transport: "udp" });
+    const timer = setTimeout(() => socket.close(), ROUND_LIMIT);
+    // Datagrams before the knock carry 0: their echo tells of a port that was open all along.
+    const probe = Uint8Array.of(0);
+    const send = (): void => void socket.send(probe, to(port)).catch(() => {});
+    try {
+      await socket.send(probe, to(port));
+      const answer = socket.receive().catch(() => null);
+      probe[0] = 1;
+      metronome.start(send);
+      const begin = performance.now();
+      await act(socket);
+      const received = await answer;
+      const end = performance.now();
+      if (received === null) return null;
+      if (received[0][0] === 0) throw new Error(`port ${port} was open before the knock`);
+      return end - begin;
+    } finally {
+      metronome.stop();
+      clearTimeout(timer);
+      close(socket);
+    }
+  }
+
+  async function knock(command: readonly string[], port: number): Promise<number | null> {
+    const ended: Promise<void>[] = [];
+    const milliseconds = await untilOpen(port, () => {
+      ended.push(startClient(command));
+      return Promise.resolve();
+    });
+    await Promise.all(ended);
+    return milliseconds;
+  }
+
+  async function wire(command: readonly string[]): Promise<number | null> {
+    const socket = Deno.listenDatagram({ hostname: "0.0.0.0", port: SPA_PORT, transport: "udp" });
+    const timer = setTimeout(() => socket.close(), ROUND_LIMIT);
+    try {
+      const arrival = socket.receive().then(() => performance.now(), () => null);
+      const begin = performance.now();
+      const ended = startClient(command);
+      const end = await arrival;
+      await ended;
+      return end === null ? null : end - begin;
+    } finally {
+      clearTimeout(timer);
+      close(socket);
+    }
+  }
+
+  async function burst(packets: readonly string[]): Promise<number> {
+    const socket = Deno.listenDatagram({ hostname: "0.0.0.0", port: 0, transport: "udp" });
+    const encoder = new TextEncoder();
+    const begin = performance.timeOrigin + performance.now();
+    for (const [index, packet] of packets.entries()) {
+      if (index > 0 && index % VOLLEY === 0) {
+        await new Promise((resolve) => setTimeout(resolve, VOLLEY_PAUSE));
+      }
+      await socket.send(encoder.encode(packet), to(SPA_PORT));
+    }
+    socket.close();
+    return begin;
+  }
+
+  function packetRound(packet: string, port: number): Promise<number | null> {
+    const bytes = new TextEncoder().encode(packet);
+    return untilOpen(port, async (socket) => void await socket.send(bytes, to(SPA_PORT)));
+  }
+
+  return (order: Order): Promise<number | null> => {
+    switch (order.what) {
+      case "packet":
+        return packetRound(order.packet, order.port);
+      case "knock":
+        return knock(order.command, order.port);
+      case "wire":
+        return wire(order.command);
+      case "burst":
+        return burst(order.packets);
+    }
+  };
+}
+
+/** Starts a client program; resolves at its end, rejects when it failed. */
+async function startClient([program = "", ...args]: readonly string[]): Promise<void> {
+  const child = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "piped" });
+  const { code, stderr } = await child.spawn().output();
+  if (code !== 0) {
+    throw new Error(`${program}: status ${code}\n${new TextDecoder().decode(stderr)}`);
+  }
+}
+
+/** Closes a socket that its time limit may have closed already. */
+function close(socket: Deno.DatagramConn): void {
+  try {
+    socket.close();
+  } catch {
+    // closed by the time limit
+  }
+}
+
+if (import.meta.main) {
+  const carryOut = createRounds(Deno.args[0] ?? "", createMetronome());
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { id, order } = JSON.parse(line) as { id: number; order: Order };
+    const answer: Answer = { id, milliseconds: await carryOut(order) };
+    console.log(JSON.stringify(answer));
+  }
+  Deno.exit(0);
+}

@@ -1,0 +1,156 @@
+// What the benchmark measures, and how its results are summed up and printed. Pure.
+
+/** The programs that are compared. */
+export const PROGRAM_NAMES = ["fwknopd", "spa"] as const;
+/** A program that is compared. */
+export type ProgramName = (typeof PROGRAM_NAMES)[number];
+
+/** The measurements in the order of the table. */
+export const MEASUREMENTS = {
+  packetToOpen: "packet → open, libpcap",
+  packetToOpenUdp: "packet → open, UDP server",
+  packetToOpenFull: "packet → open with the burst's grants open",
+  knockToOpen: "knock → open",
+  knockToWire: "knock → packet on the wire",
+  burst: "burst of valid knocks",
+  memoryIdle: "memory, idle",
+  memoryFull: "memory with the burst's grants open",
+  idle: "work while idle",
+} as const;
+/** A measurement. */
+export type Measurement = keyof typeof MEASUREMENTS;
+
+/** What one measurement of one program gave. */
+export type Outcome =
+  | {
+    readonly kind: "latency";
+    /** Milliseconds, in the order of the rounds. */
+    readonly samples: readonly number[];
+    /** Rounds in which nothing came in time. */
+    readonly lost: number;
+  }
+  | {
+    readonly kind: "burst";
+    readonly sent: number;
+    readonly opened: number;
+    /** From the first packet to the last grant. */
+    readonly seconds: number;
+  }
+  | {
+    readonly kind: "memory";
+    /** Proportional set size. */
+    readonly kibibytes: number;
+    readonly processes: number;
+  }
+  | {
+    readonly kind: "idle";
+    readonly seconds: number;
+    readonly cpuMilliseconds: number;
+    /** Times that a thread got a processor. */
+    readonly wakings: number;
+  };
+
+/** How much is measured. */
+export interface Plan {
+  readonly rounds: number;
+  /** Knocks in the burst. */
+  readonly burst: number;
+  readonly idleSeconds: number;
+}
+
+/** The results of one program. */
+export interface ProgramResult {
+  readonly version: string;
+  readonly outcomes: Partial<Record<Measurement, Outcome>>;
+  /** Why the rest was not measured; null when all was. */
+  readonly failure: string | null;
+}
+
+/** A whole run, as it is written to the JSON file. */
+export interface Report {
+  /** ISO 8601. */
+  readonly date: string;
+  readonly machine: Readonly<Record<string, string>>;
+  readonly plan: Plan;
+  readonly programs: Partial<Record<ProgramName, ProgramResult>>;
+}
+
+/**
+ * A quantile by nearest rank.
+ *
+ * @param fraction 0 to 1; 0.5 gives the median
+ * @returns NaN without samples
+ */
+export function quantile(samples: readonly number[], fraction: number): number {
+  const sorted = samples.toSorted((left, right) => left - right);
+  return sorted[Math.max(0, Math.ceil(fraction * sorted.length) - 1)] ?? NaN;
+}
+
+/** One cell of the table. */
+export function formatOutcome(outcome: Outcome | undefined): string {
+  switch (outcome?.kind) {
+    case undefined:
+      return "not measured";
+    case "latency": {
+      const { samples, lost } = outcome;
+      if (samples.length === 0) return `none of ${lost} opened`;
+      const [median, p95, most] = [0.5, 0.95, 1].map((part) => number(quantile(samples, part)));
+      const loss = lost === 0 ? "" : `, ${lost} of ${samples.length + lost} lost`;
+      return `${median} ms (95 %: ${p95}, max: ${most})${loss}`;
+    }
+    case "burst": {
+      const { sent, opened, seconds } = outcome;
+      const rate = number(opened / seconds);
+      return `${rate} grants/s (${opened} of ${sent} opened in ${number(seconds)} s)`;
+    }
+    case "memory": {
+      const { kibibytes, processes } = outcome;
+      return `${number(kibibytes / 1024)} MiB (${processes} ${plural(processes, "process")})`;
+    }
+    case "idle": {
+      const { seconds, cpuMilliseconds, wakings } = outcome;
+      const share = (cpuMilliseconds / seconds / 10).toFixed(2);
+      return `${share} % of a core, ${number(wakings / seconds)} wakings/s`;
+    }
+  }
+}
+
+/** The whole report as Markdown: the machine, then a table with a column for each program. */
+export function formatReport({ date, machine, programs }: Report): string {
+  const names = PROGRAM_NAMES.filter((name) => programs[name] !== undefined);
+  const measurements = Object.keys(MEASUREMENTS) as Measurement[];
+  const rows = [
+    ["", ...names.map((name) => programs[name]?.version ?? name)],
+    ...measurements.map((measurement) => [
+      MEASUREMENTS[measurement],
+      ...names.map((name) => formatOutcome(programs[name]?.outcomes[measurement])),
+    ]),
+  ];
+  const failures = names.flatMap((name) => {
+    const failure = programs[name]?.failure ?? null;
+    return failure === null ? [] : [`${name} was not measured to the end: ${failure}`];
+  });
+  const facts = Object.entries(machine).map(([name, value]) => `${name}: ${value}`);
+  return [`${date}; ${facts.join("; ")}.`, table(rows), ...failures].join("\n\n") + "\n";
+}
+
+/** A Markdown table with aligned columns; the first row is its head. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => row[column]?.length ?? 0))
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
+  const [head = [], ...body] = rows;
+  return [line(head), line(widths.map((width) => "-".repeat(width))), ...body.map(line)].join("\n");
+}
+
+/** Three significant digits, or all digits before the point. */
+function number(value: number): string {
+  const digits = Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
+  return value.toFixed(digits);
+}
+
+function plural(count: number, word: string): string {
+  return count === 1 ? word : `${word}es`;
+}
