@@ -55,7 +55,7 @@ export const SERVER_VARIABLES = {
     high: 8388608,
     initial: "100000",
   },
-  ENABLE_PCAP_ANY_DIRECTION: { kind: "flag", effect: "later", initial: null },
+  ENABLE_PCAP_ANY_DIRECTION: { kind: "flag", effect: "works", initial: null },
   EXIT_AT_INTF_DOWN: { kind: "flag", effect: "works", initial: "Y" },
   MAX_SNIFF_BYTES: { kind: "number", effect: "works", low: 1, high: 32768, initial: "1500" },
   ENABLE_SPA_PACKET_AGING: { kind: "flag", effect: "works", initial: "Y" },
@@ -63,7 +63,7 @@ export const SERVER_VARIABLES = {
   ENABLE_DIGEST_PERSISTENCE: { kind: "flag", effect: "works", initial: "Y" },
   RULES_CHECK_THRESHOLD: {
     kind: "number",
-    effect: "unneeded",
+    effect: "works",
     low: 0,
     high: 131071,
     initial: "20",

@@ -3,6 +3,7 @@
 import { type Policy, preparePolicy } from "./auth_decide.ts";
 import { createReplayMemory, type ReplayMemory } from "./auth_replay.ts";
 import type { Stanza } from "./conf_access.ts";
+import type { ServerConfigReading } from "./conf_fwknopd.ts";
 import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import { type Host, type Native, reasonOf, type SignalName } from "./host.ts";
 import { type CaptureSource, runCapture } from "./serve_capture.ts";
@@ -18,6 +19,8 @@ import { createSentry, keepUntil, type SentryRequest, type Tally } from "./serve
 /** Configuration that was read without error. */
 export interface Settings {
   readonly config: ServerConfig;
+  /** Tells which variables were set and which have their defaults. */
+  readonly reading: Pick<ServerConfigReading, "settings">;
   readonly stanzas: readonly Stanza[];
 }
 
@@ -35,6 +38,8 @@ export interface GatewayOptions {
   readonly exitAfterDigestCache: boolean;
 }
 
+/** Milliseconds of one turn of fwknopd's loop, in which RULES_CHECK_THRESHOLD counts. */
+const LOOP_TURN = 100;
 /** More than all headers in front of a payload together. */
 const HEADER_BYTES = 256;
 
@@ -70,7 +75,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
   }
 
   let source = openSource(native, settings.config, options);
-  let firewall = createConfiguredFirewall(host, log, settings.config, options);
+  let firewall = createConfiguredFirewall(host, log, settings, options);
   try {
     await firewall?.start();
   } catch (error) {
@@ -133,7 +138,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
       ? null
       : openSource(native, next.config, options);
     if (firewallKey(next.config) !== firewallKey(settings.config)) {
-      const other = createConfiguredFirewall(host, log, next.config, options);
+      const other = createConfiguredFirewall(host, log, next, options);
       log.warning("The firewall's settings have changed: open grants end now.");
       await firewall?.stop();
       await other?.start();
@@ -212,18 +217,22 @@ function openSource(native: Native, config: ServerConfig, options: GatewayOption
     promiscuous: config.ENABLE_PCAP_PROMISC,
     // fwknopd counts headers too and so loses its longest packets.
     snapshotLength: config.MAX_SNIFF_BYTES + HEADER_BYTES,
-    anyDirection: options.anyDirection,
+    anyDirection: options.anyDirection || config.ENABLE_PCAP_ANY_DIRECTION,
   });
 }
 
 function createConfiguredFirewall(
   host: Host,
   log: Log,
-  config: ServerConfig,
+  { config, reading }: Settings,
   options: GatewayOptions,
 ): Firewall | null {
   if (options.testMode) return null;
-  return createFirewall({ host, log, planner: choosePlanner(host, config) });
+  // Looking for the rules of others costs wake-ups, so it is done only where it was asked for.
+  const sweepInterval = reading.settings.has("RULES_CHECK_THRESHOLD")
+    ? config.RULES_CHECK_THRESHOLD * LOOP_TURN
+    : 0;
+  return createFirewall({ host, log, planner: choosePlanner(host, config), sweepInterval });
 }
 
 /** Equal keys mean that one capture does for both configurations. */
@@ -236,6 +245,7 @@ function captureKey(config: ServerConfig): string {
     PCAP_FILTER,
     ENABLE_PCAP_PROMISC,
     config.MAX_SNIFF_BYTES,
+    config.ENABLE_PCAP_ANY_DIRECTION,
   ]);
 }
 

@@ -134,6 +134,30 @@ labTest("grants go on after the chains were removed by somebody else", async (la
   match(await savedRules(lab.gateway), /-A INPUT -j FWKNOP_INPUT[^]*-A FWKNOP_INPUT -s 192/);
 });
 
+labTest("rules that other programs leave in our chains go when their time is over", async (lab) => {
+  const config = `${SNIFF}RULES_CHECK_THRESHOLD 1\n`;
+  const files = await writeGatewayFiles(lab.directory, config, STANZA);
+  const gateway = await startGateway(lab, files);
+  const expires = Math.floor(Date.now() / 1000) + 1;
+  await lab.gateway.must([
+    ...["iptables", "-A", "FWKNOP_INPUT", "-s", "192.0.2.77", "-p", "tcp", "--dport", "99"],
+    ...["-m", "comment", "--comment", `_exp_${expires}`, "-j", "ACCEPT"],
+  ]);
+  await gateway.waitFor(
+    new RegExp(`Removed rule 1 from FWKNOP_INPUT with expire time of ${expires}`),
+  );
+  ok(!(await savedRules(lab.gateway)).includes("192.0.2.77"));
+});
+
+labTest("packets that the gateway itself sends are seen where that is asked for", async (lab) => {
+  const config = `PCAP_INTF outside\nENABLE_PCAP_ANY_DIRECTION Y\n`;
+  const files = await writeGatewayFiles(lab.directory, config, STANZA);
+  const gateway = await startGateway(lab, files);
+  const packet = knockPacket("tcp/22");
+  await lab.gateway.must(labTool("send_udp", ADDRESSES.client, "62201", packet));
+  await gateway.waitFor(/Added access rule/);
+});
+
 labTest("a firewall command that fails is reported, and the server lives", async (lab) => {
   const script = `${lab.directory}/iptables-wrapper`;
   await Deno.writeTextFile(
