@@ -2,7 +2,7 @@
 // the client.
 
 import { ADDRESSES, GATEWAY_INTERFACE, type Lab, spaCommand } from "../tests/lab/lab.ts";
-import { must, PATIENCE, type Watched } from "../tests/lab/process.ts";
+import { must, type Watched } from "../tests/lab/process.ts";
 import type { GeneratedKeys } from "../mod.ts";
 import type { Answer, Order } from "./bench_probe.ts";
 import type { ProgramName } from "./bench_result.ts";
@@ -86,7 +86,7 @@ export async function startService(lab: Lab): Promise<void> {
 }
 
 /** Gives orders to the probe; resolves with milliseconds, or null when nothing came in time. */
-export type Probe = (order: Order, limit?: number) => Promise<number | null>;
+export type Probe = (order: Order) => Promise<number | null>;
 
 /** Starts the probe at the client. */
 export function startProbe(lab: Lab): Probe {
@@ -94,11 +94,13 @@ export function startProbe(lab: Lab): Probe {
     env: { HOME: lab.directory },
   });
   let id = 0;
-  return async (order, limit = PATIENCE) => {
+  return async (order) => {
     id++;
     await probe.write(`${JSON.stringify({ id, order })}\n`);
-    const [answer] = await probe.waitFor(new RegExp(`^\\{"id":${id},.*\\}$`, "m"), limit);
-    return (JSON.parse(answer) as Answer).milliseconds;
+    const [line] = await probe.waitFor(new RegExp(`^\\{"id":${id},.*\\}$`, "m"));
+    const answer = JSON.parse(line) as Answer;
+    if ("problem" in answer) throw new Error(answer.problem);
+    return answer.milliseconds;
   };
 }
 

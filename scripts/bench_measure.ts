@@ -74,14 +74,15 @@ async function measureInLab(
     return probe({ what: "wire", command });
   };
   /** A first round that does not count: neighbours learn their addresses, the daemon is ready. */
-  const warmUp = async (): Promise<void> => {
+  const warmUp = async (daemon: Watched): Promise<void> => {
     if (await packetRound() === null) throw new Error("a valid knock opened nothing");
+    await daemon.waitFor(new RegExp(GRANTED));
   };
 
   record("knockToWire", await rounds(plan.rounds, wireRound));
 
   await withDaemon(program, lab, [], async (daemon) => {
-    await warmUp();
+    await warmUp(daemon);
     await sleep(SETTLING_TIME);
     record("memoryIdle", memoryOf(daemon));
     record("idle", await watchIdle(daemon, plan.idleSeconds));
@@ -91,14 +92,14 @@ async function measureInLab(
 
   const udpAccept = ["INPUT", "-p", "udp", "--dport", "62201", "-j", "ACCEPT"];
   await lab.gateway.must(["iptables", "-A", ...udpAccept]);
-  await withDaemon(program, lab, ["-U"], async () => {
-    await warmUp();
+  await withDaemon(program, lab, ["-U"], async (daemon) => {
+    await warmUp(daemon);
     record("packetToOpenUdp", await rounds(plan.rounds, packetRound));
   });
   await lab.gateway.must(["iptables", "-D", ...udpAccept]);
 
   await withDaemon(program, lab, [], async (daemon) => {
-    await warmUp();
+    await warmUp(daemon);
     const packets = Array.from({ length: plan.burst }, (_, index) => {
       const address = `10.${index >> 16}.${index >> 8 & 255}.${index & 255}`;
       return makePacket(keys, { address, port: 22, clientTimeout: BURST_TIMEOUT });

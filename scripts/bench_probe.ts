@@ -15,12 +15,11 @@ export type Order =
   /** Sends many packets; the answer is the time of the first. */
   | { readonly what: "burst"; readonly packets: readonly string[] };
 
-/** An answer to an order. */
-export interface Answer {
-  readonly id: number;
-  /** Milliseconds: a duration, or for a burst since 1970; null when nothing came in time. */
-  readonly milliseconds: number | null;
-}
+/** An answer to the order with the same number. */
+export type Answer =
+  /** A duration, or for a burst the time since 1970; null when nothing came in time. */
+  | { readonly id: number; readonly milliseconds: number | null }
+  | { readonly id: number; readonly problem: string };
 
 /** How long a round may take, in milliseconds. */
 const ROUND_LIMIT = 5000;
@@ -169,7 +168,10 @@ if (import.meta.main) {
   const carryOut = createRounds(Deno.args[0] ?? "", createMetronome());
   for await (const line of createInterface({ input: process.stdin })) {
     const { id, order } = JSON.parse(line) as { id: number; order: Order };
-    const answer: Answer = { id, milliseconds: await carryOut(order) };
+    const answer: Answer = await carryOut(order).then(
+      (milliseconds) => ({ id, milliseconds }),
+      (error) => ({ id, problem: error instanceof Error ? error.message : String(error) }),
+    );
     console.log(JSON.stringify(answer));
   }
   Deno.exit(0);

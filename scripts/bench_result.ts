@@ -93,9 +93,9 @@ export function formatOutcome(outcome: Outcome | undefined): string {
       return "not measured";
     case "latency": {
       const { samples, lost } = outcome;
-      if (samples.length === 0) return `none of ${lost} opened`;
+      if (samples.length === 0) return `none of ${lost} rounds ended in time`;
       const [median, p95, most] = [0.5, 0.95, 1].map((part) => number(quantile(samples, part)));
-      const loss = lost === 0 ? "" : `, ${lost} of ${samples.length + lost} lost`;
+      const loss = lost === 0 ? "" : `, ${lost} of ${samples.length + lost} rounds lost`;
       return `${median} ms (95 %: ${p95}, max: ${most})${loss}`;
     }
     case "burst": {

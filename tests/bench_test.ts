@@ -1,0 +1,110 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { startProbe, startService } from "../scripts/bench_gateway.ts";
+import { processTree, proportionalSetSize, usageOf } from "../scripts/bench_process.ts";
+import { formatOutcome, formatReport, type Outcome, quantile } from "../scripts/bench_result.ts";
+import { labMissing, openLab } from "./lab/lab.ts";
+import { start } from "./lab/process.ts";
+
+Deno.test("quantile() gives a sample that the wanted part of all samples does not exceed", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.double({ noNaN: true }), { minLength: 1 }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      (samples, fraction) => {
+        const value = quantile(samples, fraction);
+        assert.ok(samples.includes(value));
+        const below = samples.filter((sample) => sample <= value).length;
+        assert.ok(below >= fraction * samples.length);
+        const strictlyBelow = samples.filter((sample) => sample < value).length;
+        assert.ok(strictlyBelow < Math.max(1, fraction * samples.length));
+      },
+    ),
+  );
+});
+
+Deno.test("quantile() of no samples is NaN", () => {
+  assert.ok(Number.isNaN(quantile([], 0.5)));
+});
+
+const CELLS: readonly (readonly [Outcome | undefined, string])[] = [
+  [undefined, "not measured"],
+  [{ kind: "latency", samples: [3, 1, 20], lost: 0 }, "3.00 ms (95 %: 20.0, max: 20.0)"],
+  [
+    { kind: "latency", samples: [104.6], lost: 1 },
+    "105 ms (95 %: 105, max: 105), 1 of 2 rounds lost",
+  ],
+  [{ kind: "latency", samples: [], lost: 2 }, "none of 2 rounds ended in time"],
+  [
+    { kind: "burst", sent: 100, opened: 90, seconds: 4 },
+    "22.5 grants/s (90 of 100 opened in 4.00 s)",
+  ],
+  [{ kind: "memory", kibibytes: 2048, processes: 1 }, "2.00 MiB (1 process)"],
+  [{ kind: "memory", kibibytes: 51200, processes: 2 }, "50.0 MiB (2 processes)"],
+  [
+    { kind: "idle", seconds: 10, cpuMilliseconds: 50, wakings: 110 },
+    "0.50 % of a core, 11.0 wakings/s",
+  ],
+];
+
+Deno.test("formatOutcome() sums up each kind of result", () => {
+  for (const [outcome, cell] of CELLS) assert.equal(formatOutcome(outcome), cell);
+});
+
+Deno.test("formatReport() prints a column for each program and says what was not measured", () => {
+  const burst: Outcome = { kind: "burst", sent: 10, opened: 10, seconds: 1 };
+  const report = formatReport({
+    date: "2026-01-02T03:04:05.678Z",
+    machine: { kernel: "Linux 6.1", processors: "2" },
+    plan: { rounds: 1, burst: 10, idleSeconds: 1 },
+    programs: {
+      fwknopd: { version: "fwknopd 2.6.10", outcomes: { burst }, failure: null },
+      spa: { version: "spa 0.1.0", outcomes: {}, failure: "it did not start" },
+    },
+  });
+  const lines = report.split("\n");
+  assert.match(lines[0] ?? "", /2026-01-02.*Linux 6\.1.*processors: 2/);
+  assert.match(report, /^\| +\| fwknopd 2\.6\.10 +\| spa 0\.1\.0 +\|$/m);
+  assert.match(report, /burst of valid knocks +\| 10\.0 grants\/s .* \| not measured +\|$/m);
+  assert.match(report, /^spa was not measured to the end: it did not start$/m);
+  const widths = new Set(lines.filter((line) => line.startsWith("|")).map((line) => line.length));
+  assert.equal(widths.size, 1, "all lines of the table are equally long");
+});
+
+Deno.test("a process tree counts the memory and the work of children", async () => {
+  const parent = start(["sh", "-c", "sleep 60 & echo started; wait"]);
+  try {
+    await parent.waitFor(/started/);
+    const tree = processTree(parent.pid);
+    assert.equal(tree.length, 2);
+    const [shell = 0, child = 0] = tree;
+    assert.ok(proportionalSetSize(child) > 0);
+    assert.ok(proportionalSetSize(shell) > proportionalSetSize(child));
+    assert.ok(usageOf(shell).wakings > usageOf(child).wakings);
+    Deno.kill(child, "SIGTERM");
+  } finally {
+    await parent.stop();
+  }
+});
+
+Deno.test({
+  name:
+    "the probe measures from a client's start to the moment a port opens, and refuses open ports",
+  ignore: labMissing() !== null,
+  async fn() {
+    const lab = await openLab();
+    try {
+      await startService(lab);
+      const probe = startProbe(lab);
+      const openPort = ["iptables", "-I", "INPUT", "-p", "udp", "--dport", "5001", "-j", "ACCEPT"];
+      const round = { what: "knock", command: lab.gateway.command(openPort), port: 5001 } as const;
+      const begin = performance.now();
+      const milliseconds = await probe(round);
+      assert.ok(milliseconds !== null);
+      assert.ok(milliseconds > 0 && milliseconds <= performance.now() - begin);
+      await assert.rejects(probe(round), /port 5001 was open before the knock/);
+    } finally {
+      await lab.close();
+    }
+  },
+});
