@@ -23,12 +23,12 @@ switch (what) {
     console.log(new Command("probe").option("--colour <name>", "paint").helpInformation());
     break;
   case "lazy":
-    console.log((await import("node:path")).basename("/a/b"));
+    import("node:path").then(({ basename }) => console.log(basename("/a/b")));
     break;
   case "throw":
     throw new TypeError("as asked for");
   case "write":
-    Deno.writeTextFileSync(new URL(import.meta.url), "changed");
+    Deno.writeTextFileSync(new URL(Deno.mainModule), "changed");
     break;
   default:
     console.log(JSON.stringify({
