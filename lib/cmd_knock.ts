@@ -2,7 +2,7 @@
 // decides which error is seen and which files are touched.
 
 import settingsOfSpa from "../deno.json" with { type: "json" };
-import { parseOptions } from "./cmd_getopt.ts";
+import { type FoundOption, parseOptions } from "./cmd_getopt.ts";
 import {
   readLastLine,
   saveCommandLine,
@@ -19,9 +19,10 @@ import {
 } from "./cmd_knock_settings.ts";
 import { describeStanzas, loadRcFile } from "./cmd_knock_rc.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
-import { createUi, done, EXIT, failure, type Outcome, type Ui } from "./cmd_ui.ts";
+import { createUi, done, EXIT, type Outcome, type Ui } from "./cmd_ui.ts";
 import type { RcReading } from "./conf_fwknoprc.ts";
 import type { Host } from "./host.ts";
+import type { GeneratedKeys } from "./spa_key.ts";
 import { PROTOCOL_VERSION } from "./spa_message.ts";
 
 /** Runs `spa knock`; gives the exit status. */
@@ -54,13 +55,10 @@ async function knock(args: readonly string[], host: Host, replayed: boolean): Pr
   const contradiction = checkSettings(settings);
   if (contradiction !== null) return ui.complain(contradiction);
 
-  if (settings.saveStanza) {
-    return ui.complain(failure("cannot save a stanza: that is not available yet").complaint);
-  }
-  if (settings.generateKeys) {
-    const { generateForKnock } = await import("./cmd_keygen.ts");
-    const keys = generateForKnock(settings, host, ui);
-    return keys.ok ? EXIT.done : ui.complain(keys.complaint);
+  if (settings.generateKeys || settings.saveStanza) {
+    const kept = await keepSettings(found, settings, host, ui);
+    if (!kept.ok) return ui.complain(kept.complaint);
+    if (settings.generateKeys) return EXIT.done;
   }
   if (settings.lastCommand && !replayed) return await repeatLast(settings, host, ui);
   if (settings.showLast) {
@@ -73,6 +71,33 @@ async function knock(args: readonly string[], host: Host, replayed: boolean): Pr
   }
   const sent = await sendPacket(settings, host, ui);
   return sent.ok ? EXIT.done : ui.complain(sent.complaint);
+}
+
+/** Makes keys, and writes them and what the command line says to the stanza, as asked. */
+async function keepSettings(
+  found: readonly FoundOption[],
+  settings: KnockSettings,
+  host: Host,
+  ui: Ui,
+): Promise<Outcome<void>> {
+  let keys: GeneratedKeys | null = null;
+  if (settings.generateKeys) {
+    const { generateForKnock } = await import("./cmd_keygen.ts");
+    const generated = generateForKnock(settings, host, ui);
+    if (!generated.ok) return generated;
+    keys = generated.value;
+  }
+  if (!settings.saveStanza) return done(undefined);
+  const { saveStanza } = await import("./cmd_knock_save.ts");
+  const saved = saveStanza(found, settings, keys, host, ui);
+  if (!saved.ok) return saved;
+  const { stanza, path } = saved.value;
+  if (keys !== null && settings.keyGenFile === undefined) {
+    ui.print(`[+] Wrote Rijndael and HMAC keys to rc file: ${path}`);
+  } else {
+    ui.confirm(`saved stanza [${stanza}] in ${path}`);
+  }
+  return done(undefined);
 }
 
 const NO_RC_FILE: RcReading = { settings: {}, found: true, problems: [], trace: [] };

@@ -98,7 +98,11 @@ export function splitCommandLine(line: string): Outcome<string[]> {
   return done(words.slice(1));
 }
 
-/** Leaves out the options of which only the mask was kept. */
+/** Leaves out keys of which only the mask was kept; a packet that had an HMAC still gets one. */
 export function withoutMaskedSecrets(found: readonly FoundOption[]): FoundOption[] {
-  return found.filter(({ name, value }) => !(SECRET_OPTIONS.includes(name) && value === MASK));
+  return found.flatMap((option) => {
+    const { name, value } = option;
+    if (!SECRET_OPTIONS.includes(name) || value !== MASK) return [option];
+    return name.endsWith("hmac") ? [{ name: "use-hmac", value: null }] : [];
+  });
 }
