@@ -89,8 +89,8 @@ export function readLastLine(settings: KnockSettings, host: Host, ui: Ui): Outco
 
 /** The arguments in a kept line, without the program's name. Reads fwknop's lines as well. */
 export function splitCommandLine(line: string): Outcome<string[]> {
-  const words = [...line.matchAll(/(?:[^\s']|'[^']*')+/g)].map(([word]) =>
-    word.replace(/'([^']*)'|\\(.)/g, "$1$2")
+  const words = [...line.matchAll(/(?:\\.|'[^']*'|[^\s'\\]|['\\])+/g)].map(([word]) =>
+    word.replace(/\\(.)|'([^']*)'/g, (_, escaped, quoted) => escaped ?? quoted)
   );
   if (words.length > MAXIMUM_WORDS) {
     return failure(`cannot run the last command again: it has more than ${MAXIMUM_WORDS} words`);
