@@ -53,7 +53,9 @@ export async function run(args: string[], host: Host): Promise<number> {
   if (later !== undefined) {
     return refuse(ui, `cannot use "--${later.long}": it is not part of this release`);
   }
-  if (options.has("key-gen") || options.has("key-gen-file")) return await generateKeys(args, host);
+  if (options.has("key-gen") || options.has("key-gen-file")) {
+    return await generateKeys(options, host);
+  }
   if (QUESTIONS.filter((name) => options.has(name)).length > 1) {
     return refuse(ui, "only one of -D, -K, -R and -S can be used at a time");
   }
@@ -187,8 +189,15 @@ async function openLog(
   });
 }
 
-async function generateKeys(args: string[], host: Host): Promise<number> {
+const KEY_OPTIONS = ["key-gen-file", "key-len", "hmac-key-len", "hmac-digest-type"] as const;
+
+/** `spa keygen` with the options that concern it. */
+async function generateKeys(options: ServeArguments, host: Host): Promise<number> {
   const { run: keygen } = await import("./cmd_keygen.ts");
+  const args = KEY_OPTIONS.flatMap((name) => {
+    const value = options.value(name);
+    return value === null ? [] : [`--${name}=${value}`];
+  });
   return await keygen(args, host);
 }
 
