@@ -60,7 +60,11 @@ function readRequest(args: string[]): Request | "help" | null {
   }
 }
 
-async function measure(program: ProgramName, plan: Plan): Promise<ProgramResult> {
+async function measure(
+  program: ProgramName,
+  plan: Plan,
+  signal: AbortSignal,
+): Promise<ProgramResult> {
   const version = await versionOf(program);
   const outcomes: Partial<Record<Measurement, Outcome>> = {};
   const record = (measurement: Measurement, outcome: Outcome): void => {
@@ -68,10 +72,11 @@ async function measure(program: ProgramName, plan: Plan): Promise<ProgramResult>
     console.error(`${version}: ${MEASUREMENTS[measurement]}: ${formatOutcome(outcome)}`);
   };
   try {
-    await measureProgram(program, plan, record);
+    await measureProgram(program, plan, record, signal);
     return { version, outcomes, failure: null };
   } catch (error) {
-    return { version, outcomes, failure: error instanceof Error ? error.message : String(error) };
+    const failure = error instanceof Error ? error.message : String(error);
+    return { version, outcomes, failure: signal.aborted ? "interrupted" : failure };
   }
 }
 
@@ -104,7 +109,13 @@ async function main(): Promise<number> {
   }
   const programs: Partial<Record<ProgramName, ProgramResult>> = {};
   const date = new Date().toISOString();
-  for (const program of request.programs) programs[program] = await measure(program, plan);
+  const stop = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(name, () => stop.abort());
+  }
+  for (const program of request.programs) {
+    programs[program] = await measure(program, plan, stop.signal);
+  }
   const report: Report = { date, machine: await machineFacts(), plan, programs };
   await Deno.mkdir(new URL(".", `file://${json}`), { recursive: true });
   await Deno.writeTextFile(json, `${JSON.stringify(report, null, 2)}\n`);

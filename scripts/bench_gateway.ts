@@ -88,11 +88,13 @@ export async function startService(lab: Lab): Promise<void> {
 /** Gives orders to the probe; resolves with milliseconds, or null when nothing came in time. */
 export type Probe = (order: Order) => Promise<number | null>;
 
-/** Starts the probe at the client. */
-export function startProbe(lab: Lab): Probe {
+/** Starts the probe at the client; when the signal comes, it ends and orders are rejected. */
+export function startProbe(lab: Lab, signal: AbortSignal): Probe {
+  signal.throwIfAborted();
   const probe = lab.client.start(benchTool("bench_probe", ADDRESSES.gateway), {
     env: { HOME: lab.directory },
   });
+  signal.addEventListener("abort", () => void probe.stop());
   let id = 0;
   return async (order) => {
     id++;

@@ -12,7 +12,7 @@ import {
   writeConfiguration,
 } from "./bench_gateway.ts";
 import { makeKeys, makePacket } from "./bench_packets.ts";
-import { processTree, proportionalSetSize, usageOf } from "./bench_process.ts";
+import { memoryOf, processTree, usageOf, workBetween } from "./bench_process.ts";
 import type { Measurement, Outcome, Plan, ProgramName } from "./bench_result.ts";
 
 /** Takes each outcome as soon as it is there. */
@@ -33,16 +33,18 @@ const GRANTED = "Added access rule";
  * Measures one program.
  *
  * @param record is called for each measurement, so that a failure keeps what came before it
+ * @param signal ends the measurement early; the lab is removed all the same
  * @throws when the program does not start, fails, or lets in who has not knocked
  */
 export async function measureProgram(
   program: ProgramName,
   plan: Plan,
   record: Recorder,
+  signal: AbortSignal,
 ): Promise<void> {
   const lab = await openLab();
   try {
-    await measureInLab(program, plan, record, lab);
+    await measureInLab(program, plan, record, lab, signal);
   } finally {
     await lab.close();
   }
@@ -53,11 +55,12 @@ async function measureInLab(
   plan: Plan,
   record: Recorder,
   lab: Lab,
+  signal: AbortSignal,
 ): Promise<void> {
   const keys = makeKeys();
   await writeConfiguration(lab, keys);
   await startService(lab);
-  const probe = startProbe(lab);
+  const probe = startProbe(lab, signal);
   let port: number = SERVICE_PORTS.first;
 
   const packetRound = (): Promise<number | null> => {
@@ -84,7 +87,7 @@ async function measureInLab(
   await withDaemon(program, lab, [], async (daemon) => {
     await warmUp(daemon);
     await sleep(SETTLING_TIME);
-    record("memoryIdle", memoryOf(daemon));
+    record("memoryIdle", lookAtMemory(daemon));
     record("idle", await watchIdle(daemon, plan.idleSeconds));
     record("packetToOpen", await rounds(plan.rounds, packetRound));
     record("knockToOpen", await rounds(plan.rounds, knockRound));
@@ -105,7 +108,7 @@ async function measureInLab(
       return makePacket(keys, { address, port: 22, clientTimeout: BURST_TIMEOUT });
     });
     record("burst", await watchBurst(probe, daemon, packets));
-    record("memoryFull", memoryOf(daemon));
+    record("memoryFull", lookAtMemory(daemon));
     record("packetToOpenFull", await rounds(plan.rounds, packetRound));
   });
 }
@@ -149,25 +152,16 @@ async function watchBurst(
   return { kind: "burst", sent: packets.length, opened, seconds: (last - begin) / 1000 };
 }
 
-function memoryOf({ pid }: Watched): Outcome {
-  return {
-    kind: "memory",
-    kibibytes: proportionalSetSize(pid),
-    processes: processTree(pid).length,
-  };
+function lookAtMemory({ pid }: Watched): Outcome {
+  return { kind: "memory", ...memoryOf(pid), processes: processTree(pid).length };
 }
 
 async function watchIdle({ pid }: Watched, seconds: number): Promise<Outcome> {
   const before = usageOf(pid);
   const begin = performance.now();
   await sleep(seconds * 1000);
-  const after = usageOf(pid);
-  return {
-    kind: "idle",
-    seconds: (performance.now() - begin) / 1000,
-    cpuMilliseconds: after.cpuMilliseconds - before.cpuMilliseconds,
-    wakings: after.wakings - before.wakings,
-  };
+  const work = workBetween(before, usageOf(pid));
+  return { kind: "idle", seconds: (performance.now() - begin) / 1000, ...work };
 }
 
 function sleep(milliseconds: number): Promise<void> {

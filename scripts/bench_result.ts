@@ -38,8 +38,10 @@ export type Outcome =
   }
   | {
     readonly kind: "memory";
-    /** Proportional set size. */
-    readonly kibibytes: number;
+    /** Proportional set size in KiB: shared pages count by their share. */
+    readonly proportional: number;
+    /** KiB of it that belong to no file. */
+    readonly anonymous: number;
     readonly processes: number;
   }
   | {
@@ -104,8 +106,9 @@ export function formatOutcome(outcome: Outcome | undefined): string {
       return `${rate} grants/s (${opened} of ${sent} opened in ${number(seconds)} s)`;
     }
     case "memory": {
-      const { kibibytes, processes } = outcome;
-      return `${number(kibibytes / 1024)} MiB (${processes} ${plural(processes, "process")})`;
+      const { proportional, anonymous, processes } = outcome;
+      const [all, own] = [proportional, anonymous].map((size) => number(size / 1024));
+      return `${all} MiB (${own} anonymous; ${processes} ${plural(processes, "process")})`;
     }
     case "idle": {
       const { seconds, cpuMilliseconds, wakings } = outcome;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { startProbe, startService } from "../scripts/bench_gateway.ts";
-import { processTree, proportionalSetSize, usageOf } from "../scripts/bench_process.ts";
+import { memoryOf, processTree, usageOf, workBetween } from "../scripts/bench_process.ts";
 import { formatOutcome, formatReport, type Outcome, quantile } from "../scripts/bench_result.ts";
 import { labMissing, openLab } from "./lab/lab.ts";
 import { start } from "./lab/process.ts";
@@ -39,8 +39,14 @@ const CELLS: readonly (readonly [Outcome | undefined, string])[] = [
     { kind: "burst", sent: 100, opened: 90, seconds: 4 },
     "22.5 grants/s (90 of 100 opened in 4.00 s)",
   ],
-  [{ kind: "memory", kibibytes: 2048, processes: 1 }, "2.00 MiB (1 process)"],
-  [{ kind: "memory", kibibytes: 51200, processes: 2 }, "50.0 MiB (2 processes)"],
+  [
+    { kind: "memory", proportional: 2048, anonymous: 512, processes: 1 },
+    "2.00 MiB (0.50 anonymous; 1 process)",
+  ],
+  [
+    { kind: "memory", proportional: 51200, anonymous: 20480, processes: 2 },
+    "50.0 MiB (20.0 anonymous; 2 processes)",
+  ],
   [
     { kind: "idle", seconds: 10, cpuMilliseconds: 50, wakings: 110 },
     "0.50 % of a core, 11.0 wakings/s",
@@ -78,13 +84,32 @@ Deno.test("a process tree counts the memory and the work of children", async () 
     const tree = processTree(parent.pid);
     assert.equal(tree.length, 2);
     const [shell = 0, child = 0] = tree;
-    assert.ok(proportionalSetSize(child) > 0);
-    assert.ok(proportionalSetSize(shell) > proportionalSetSize(child));
-    assert.ok(usageOf(shell).wakings > usageOf(child).wakings);
+    assert.ok(memoryOf(child).proportional > 0);
+    assert.ok(memoryOf(shell).proportional > memoryOf(child).proportional);
+    assert.ok(memoryOf(shell).anonymous > memoryOf(child).anonymous);
+    const nothing = { childMilliseconds: 0, threads: new Map() };
+    const ofChild = workBetween(nothing, usageOf(child));
+    const ofAll = workBetween(nothing, usageOf(shell));
+    assert.ok(ofChild.wakings > 0 && ofAll.wakings > ofChild.wakings);
+    assert.ok(ofChild.cpuMilliseconds > 0 && ofAll.cpuMilliseconds > ofChild.cpuMilliseconds);
     Deno.kill(child, "SIGTERM");
   } finally {
     await parent.stop();
   }
+});
+
+const work = (cpuMilliseconds: number, wakings: number) => ({ cpuMilliseconds, wakings });
+
+Deno.test("workBetween() counts new threads in full and is not misled by threads that ended", () => {
+  const before = {
+    childMilliseconds: 10,
+    threads: new Map([["stays", work(5, 50)], ["ends", work(900, 9000)]]),
+  };
+  const after = {
+    childMilliseconds: 30,
+    threads: new Map([["stays", work(6, 53)], ["is new", work(2, 4)]]),
+  };
+  assert.deepEqual(workBetween(before, after), work(23, 7));
 });
 
 Deno.test({
@@ -95,7 +120,7 @@ Deno.test({
     const lab = await openLab();
     try {
       await startService(lab);
-      const probe = startProbe(lab);
+      const probe = startProbe(lab, new AbortController().signal);
       const openPort = ["iptables", "-I", "INPUT", "-p", "udp", "--dport", "5001", "-j", "ACCEPT"];
       const round = { what: "knock", command: lab.gateway.command(openPort), port: 5001 } as const;
       const begin = performance.now();
