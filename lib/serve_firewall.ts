@@ -7,15 +7,13 @@ import { createOpenRules, type OpenGrant } from "./fw_open.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
 import { runPlan } from "./serve_plan.ts";
+import { LONGEST_WAIT, systemTimer, type Timer } from "./serve_timer.ts";
 
 /** Whether access is open now, or why not. */
 export type FirewallOutcome = { readonly ok: true } | {
   readonly ok: false;
   readonly reason: string;
 };
-
-/** Calls `action` once after some milliseconds, unless the function it gives back is called. */
-export type Timer = (milliseconds: number, action: () => void) => () => void;
 
 /** What a firewall is made of. */
 export interface FirewallParts {
@@ -49,9 +47,6 @@ const CLOSE_BATCH = 256;
 /** Milliseconds to the first retry of a removal that failed, doubled each time up to the limit. */
 const RETRY_FIRST = 1000;
 const RETRY_LIMIT = 60_000;
-
-/** Timers of the system count milliseconds in 31 bits; none needs to be that long. */
-const LONGEST_WAIT = 3_600_000;
 
 interface Request {
   readonly rules: readonly FirewallRule[];
@@ -273,9 +268,4 @@ function take(
 ): boolean {
   const known = fresh.get(`${rule.table} ${rule.chain} ${rule.text}`);
   return known !== undefined && added.delete(known);
-}
-
-function systemTimer(milliseconds: number, action: () => void): () => void {
-  const id = setTimeout(action, milliseconds);
-  return () => clearTimeout(id);
 }
