@@ -102,21 +102,39 @@ async function compileByDeno(program: string, output: string): Promise<string | 
 }
 
 /** Gives undefined when the file was made, else why not. */
-function compileBySegment(program: string, options: Options): string | undefined {
-  const attached = attachProgram(Deno.readFileSync(options.runtime), {
+function compileBySegment(
+  program: string,
+  runtime: string,
+  output: string,
+): string | undefined {
+  const attached = attachProgram(Deno.readFileSync(runtime), {
     program: new TextEncoder().encode(program),
     args: ["run", ...RUNTIME_ARGS, "--ext=js", `/proc/self/fd/${DESCRIPTOR}`],
     // Deno looks for a newer release, and keeps caches in $HOME, unless it is told not to.
     env: ["DENO_NO_UPDATE_CHECK=1", "DENO_DIR=/dev/null"],
     descriptor: DESCRIPTOR,
   });
-  if (!attached.ok) return `${options.runtime}: cannot attach a program: ${attached.reason}`;
-  // Under another name first: the old executable may be running, and a half one shall not stay.
-  const unfinished = `${options.output}.new`;
-  Deno.writeFileSync(unfinished, attached.value, { mode: 0o755 });
-  Deno.chmodSync(unfinished, 0o755);
-  Deno.renameSync(unfinished, options.output);
+  if (!attached.ok) return `${runtime}: cannot attach a program: ${attached.reason}`;
+  Deno.writeFileSync(output, attached.value);
   return undefined;
+}
+
+/** Tells which way the executable at `output` was made, or why it was not. */
+async function build(
+  program: string,
+  options: Options,
+  output: string,
+): Promise<{ readonly way: string } | { readonly problem: string }> {
+  if (options.way !== "segment") {
+    const problem = await compileByDeno(program, output);
+    if (problem === undefined) return { way: "deno compile" };
+    if (options.way === "deno") return { problem };
+    console.error(`compile: deno compile cannot be used: ${problem}`);
+  }
+  const problem = compileBySegment(program, options.runtime, output);
+  return problem === undefined
+    ? { way: "a copy of the runtime with the program attached" }
+    : { problem };
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -132,22 +150,22 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const bundled = await bundle(root, options.entry);
   if (!bundled.ok) return fail(bundled.reason);
-  Deno.mkdirSync(options.output.slice(0, options.output.lastIndexOf("/")), { recursive: true });
+  const directory = options.output.slice(0, options.output.lastIndexOf("/") + 1);
+  Deno.mkdirSync(directory, { recursive: true });
 
-  let way = "deno compile";
-  let problem = options.way === "segment"
-    ? "not asked for"
-    : await compileByDeno(bundled.text, options.output);
-  if (problem !== undefined) {
-    if (options.way === "deno") return fail(problem);
-    if (options.way === "auto") console.error(`compile: deno compile cannot be used: ${problem}`);
-    way = "a copy of the runtime with the program attached";
-    problem = compileBySegment(bundled.text, options);
-    if (problem !== undefined) return fail(problem);
+  // Somewhere else first: the old executable may be in use, and no half one shall take its place.
+  const workshop = Deno.makeTempDirSync({ dir: directory, prefix: ".compile-" });
+  try {
+    const built = await build(bundled.text, options, `${workshop}/spa`);
+    if ("problem" in built) return fail(built.problem);
+    Deno.chmodSync(`${workshop}/spa`, 0o755);
+    Deno.renameSync(`${workshop}/spa`, options.output);
+    const size = (Deno.statSync(options.output).size / 1e6).toFixed(1);
+    console.error(`compile: ${options.output}: ${size} MB, by ${built.way}`);
+    return 0;
+  } finally {
+    Deno.removeSync(workshop, { recursive: true });
   }
-  const size = (Deno.statSync(options.output).size / 1e6).toFixed(1);
-  console.error(`compile: ${options.output}: ${size} MB, by ${way}`);
-  return 0;
 }
 
 function fail(reason: string): number {
