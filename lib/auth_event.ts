@@ -23,6 +23,7 @@ export type RefusalReason =
   | "source-address-required"
   | "user-name-mismatch"
   | "nat-not-enabled"
+  | "nat-target-refused"
   | "command-not-allowed"
   | "port-denied"
   | "test-mode"

@@ -1,13 +1,21 @@
 // What a packet asks for, against what its stanza allows: a grant or a refusal.
 
 import type { LogLevel, RefusalReason } from "./auth_event.ts";
-import type { Grant } from "./auth_grant.ts";
+import type { Grant, GrantTerms } from "./auth_grant.ts";
 import type { Knock } from "./auth_knock.ts";
+import {
+  leadsThroughNat,
+  natEnabled,
+  natPortAllowed,
+  type NatSettings,
+  natTermsOf,
+} from "./auth_nat.ts";
 import { grantSeconds, portsAllowed } from "./auth_policy.ts";
 import type { Stanza } from "./conf_access.ts";
 import { type IpAddress, parseIp } from "./net_address.ts";
+import { formatPorts } from "./net_port.ts";
 import { formatFieldDump } from "./spa_dump.ts";
-import { hasNatAccess, parseAccessMessage } from "./spa_message.ts";
+import { parseAccessMessage } from "./spa_message.ts";
 import type { DecodedPacket } from "./spa_packet.ts";
 
 /** What the configuration says about packets, besides the stanzas. */
@@ -18,6 +26,8 @@ export interface PolicySettings {
   readonly testMode: boolean;
   /** Add debug events: the packet and its fields. */
   readonly verbose: boolean;
+  /** What fwknopd.conf says about NAT. */
+  readonly nat: NatSettings;
 }
 
 /** Adds a line to the log's events. */
@@ -67,8 +77,7 @@ export function judgeRequest(
     );
     return "user-name-mismatch";
   }
-  // A stanza that forces NAT must never open the plain port instead.
-  if (hasNatAccess(packet.messageType) || stanza.FORCE_NAT !== null) {
+  if (!natEnabled(stanza, packet, policy.nat)) {
     say(
       "warning",
       `${tag} SPA packet from ${source} requested NAT access, but is not enabled/supported`,
@@ -83,7 +92,10 @@ export function judgeRequest(
     return "command-not-allowed";
   }
   const request = parseAccessMessage(packet.message);
-  if (request === null || !portsAllowed(stanza, request.ports)) {
+  const nat = leadsThroughNat(stanza, packet) ? natTermsOf(stanza, packet, policy.nat) : null;
+  const denied = request === null || !portsAllowed(stanza, request.ports) ||
+    (nat !== null && "host" in nat && !natPortAllowed(stanza, request.ports, nat, policy.nat));
+  if (denied) {
     say(
       "warning",
       `${prefix} One or more requested protocol/ports was denied per access.conf.`,
@@ -95,8 +107,7 @@ export function judgeRequest(
     return "test-mode";
   }
   const seconds = grantSeconds(stanza, packet.clientTimeout);
-  return {
-    kind: "access",
+  const terms: GrantTerms = {
     stanza: stanza.number,
     source: (useSource ? knock.source : named).text,
     destination: knock.destination.text,
@@ -104,6 +115,17 @@ export function judgeRequest(
     seconds,
     expires: Math.floor(now) + seconds,
   };
+  if (nat === null) return { kind: "access", ...terms };
+  if ("reason" in nat) {
+    say("warning", nat.text);
+    return nat.reason;
+  }
+  const [first, ...others] = request.ports;
+  if (first !== undefined && others.length > 0 && !nat.all) {
+    const ignored = formatPorts(others);
+    say("warning", `${prefix} NAT leads to one port: ${formatPorts([first])}, not ${ignored}`);
+  }
+  return { kind: "nat", ...terms, nat };
 }
 
 function addressInMessage(packet: DecodedPacket): IpAddress | null {

@@ -31,7 +31,7 @@ export type SyslogFacility =
 
 /**
  * The variables in the order of `--dump-config`: those of fwknopd 2.6.10 for iptables first, with
- * its numbers, then all others. PCAP_LOOP_SLEEP, UDPSERV_SELECT_TIMEOUT and NFQ_LOOP_SLEEP are
+ * its numbers, then those of its other builds, then our own. PCAP_LOOP_SLEEP, UDPSERV_SELECT_TIMEOUT and NFQ_LOOP_SLEEP are
  * microseconds; all other times are seconds.
  */
 export const SERVER_VARIABLES = {
@@ -87,11 +87,11 @@ export const SERVER_VARIABLES = {
   ENABLE_X_FORWARDED_FOR: { kind: "flag", effect: "later", initial: "N" },
   ENABLE_DESTINATION_RULE: { kind: "flag", effect: "works", initial: "N" },
   ENABLE_RULE_PREPEND: { kind: "flag", effect: "works", initial: "N" },
-  ENABLE_NAT_DNS: { kind: "flag", effect: "later", initial: "Y" },
-  ENABLE_IPT_FORWARDING: { kind: "flag", effect: "later", initial: "N" },
-  ENABLE_IPT_LOCAL_NAT: { kind: "flag", effect: "later", initial: "N" },
-  ENABLE_IPT_SNAT: { kind: "flag", effect: "later", initial: "N" },
-  SNAT_TRANSLATE_IP: { kind: "text", effect: "later", initial: null },
+  ENABLE_NAT_DNS: { kind: "flag", effect: "works", initial: "Y" },
+  ENABLE_IPT_FORWARDING: { kind: "flag", effect: "works", initial: "N" },
+  ENABLE_IPT_LOCAL_NAT: { kind: "flag", effect: "works", initial: "N" },
+  ENABLE_IPT_SNAT: { kind: "flag", effect: "works", initial: "N" },
+  SNAT_TRANSLATE_IP: { kind: "text", effect: "works", initial: null },
   ENABLE_IPT_OUTPUT: { kind: "flag", effect: "works", initial: "N" },
   FLUSH_IPT_AT_INIT: { kind: "flag", effect: "works", initial: "Y" },
   FLUSH_IPT_AT_EXIT: { kind: "flag", effect: "works", initial: "Y" },
@@ -107,22 +107,22 @@ export const SERVER_VARIABLES = {
   },
   IPT_FORWARD_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "ACCEPT, filter, FORWARD, 1, FWKNOP_FORWARD, 1",
   },
   IPT_DNAT_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "DNAT, nat, PREROUTING, 1, FWKNOP_PREROUTING, 1",
   },
   IPT_SNAT_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "SNAT, nat, POSTROUTING, 1, FWKNOP_POSTROUTING, 1",
   },
   IPT_MASQUERADE_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "MASQUERADE, nat, POSTROUTING, 1, FWKNOP_MASQUERADE, 1",
   },
   ENABLE_IPT_COMMENT_CHECK: { kind: "flag", effect: "works", initial: "Y" },
@@ -206,6 +206,9 @@ export const SERVER_VARIABLES = {
   PF_ANCHOR_NAME: { kind: "text", effect: "later", initial: "fwknop" },
   PF_EXPIRE_INTERVAL: { kind: "number", effect: "useless", low: 1, high: 131071, initial: "30" },
   DIGEST_DB_FILE: { kind: "text", effect: "useless", initial: "$FWKNOP_RUN_DIR/digest_db.cache" },
+  ENABLE_NAT_PORT_CHECK: { kind: "flag", effect: "works", initial: "Y" },
+  ENABLE_FORWARD_DESTINATION: { kind: "flag", effect: "works", initial: "Y" },
+  ENABLE_STRICT_SNAT: { kind: "flag", effect: "works", initial: "Y" },
 } as const satisfies Readonly<Record<string, ServerVariable>>;
 
 /** The name of a variable in fwknopd.conf. */

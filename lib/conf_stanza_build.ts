@@ -115,8 +115,7 @@ function warnOfLater(reader: StanzaReader, stanza: Stanza): void {
   const first = used[0]?.[1];
   if (first === undefined) return;
   const names = used.map(([name]) => name).join(", ");
-  const nothing = stanza.KEY === null || stanza.FORCE_NAT !== null ||
-    stanza.CMD_CYCLE_OPEN !== null;
+  const nothing = stanza.KEY === null || stanza.CMD_CYCLE_OPEN !== null;
   const hint = nothing ? "until then this stanza grants nothing" : undefined;
   reader.warn(first, `${names}: not supported in this release ${reader.endTag}`, hint);
 }

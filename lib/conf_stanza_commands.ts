@@ -72,6 +72,7 @@ export function readNat(
   const FORCE_SNAT = reader.read("FORCE_SNAT", parseNatAddress);
   const FORCE_MASQUERADE = reader.flag("FORCE_MASQUERADE");
   const FORWARD_ALL = reader.flag("FORWARD_ALL");
+  const DISABLE_DNAT = reader.flag("DISABLE_DNAT");
   const target = reader.read("FORCE_NAT", parseNatTarget);
   const translatesSource = FORCE_SNAT !== null || FORCE_MASQUERADE;
   const implied = translatesSource && !reader.settings.has("FORCE_NAT");
@@ -79,10 +80,40 @@ export function readNat(
     const message = "FORCE_SNAT/FORCE_MASQUERADE requires either FORCE_NAT or FORWARD_ALL";
     const setting = reader.latest("FORCE_SNAT", "FORCE_MASQUERADE") ?? reader.source;
     reader.fail(setting, `${message}: '${reader.title}'`);
+  } else if (translatesSource) {
+    checkSourceTranslation(reader, config, forwards, implied && !DISABLE_DNAT);
   }
   const FORCE_NAT = implied ? { address: ipFromValue(4, 0n), port: 0 } : target;
-  const DISABLE_DNAT = reader.flag("DISABLE_DNAT");
   return { FORCE_NAT, FORCE_SNAT, FORCE_MASQUERADE, FORWARD_ALL, DISABLE_DNAT };
+}
+
+/**
+ * What fwknopd accepts although it cannot work: source translation without chains for it, and
+ * destinations translated to no address. ENABLE_STRICT_SNAT N makes warnings of these errors.
+ *
+ * @param leadsNowhere whether destinations are translated although nothing says where to
+ */
+function checkSourceTranslation(
+  reader: StanzaReader,
+  config: ServerConfig,
+  forwards: boolean,
+  leadsNowhere: boolean,
+): void {
+  const report = config.ENABLE_STRICT_SNAT ? reader.fail : reader.warn;
+  const setting = reader.latest("FORCE_SNAT", "FORCE_MASQUERADE") ?? reader.source;
+  const { CONFIG_FILE: file } = config;
+  if (!config.ENABLE_IPT_SNAT && !config.ENABLE_FIREWD_SNAT) {
+    const message = `${setting.name} requires ENABLE_IPT_SNAT in fwknopd.conf`;
+    report(setting, `${message}: '${reader.title}'`, `set ENABLE_IPT_SNAT Y in ${file}`);
+  } else if (!forwards && setting.name === "FORCE_MASQUERADE") {
+    const message =
+      "FORCE_MASQUERADE requires either ENABLE_IPT_FORWARDING or ENABLE_IPT_LOCAL_NAT";
+    report(setting, `${message} in fwknopd.conf`, `set ENABLE_IPT_FORWARDING Y in ${file}`);
+  }
+  if (leadsNowhere) {
+    const message = `FORWARD_ALL and ${setting.name} without FORCE_NAT require DISABLE_DNAT`;
+    report(setting, `${message}: '${reader.title}'`, "set DISABLE_DNAT Y in this stanza");
+  }
 }
 
 function checkCycle(reader: StanzaReader): void {

@@ -1,43 +1,21 @@
 // iptables, planned: fwknop's chains, jumps, comments and rules. Rules end by their `_exp_`
-// comment; all edits of a step are one transaction.
+// comment; all edits of a step are one transaction a table.
 
-import type { Grant } from "./auth_grant.ts";
-import type {
-  FirewallCall,
-  FirewallPlanner,
-  FirewallRule,
-  ListedChain,
-  Plan,
-  RuleChoice,
-} from "./fw_firewall.ts";
+import type { FirewallCall, FirewallPlanner, ListedChain, Plan } from "./fw_firewall.ts";
 import { type IptablesChain, setUpChains, showCall, tearDownChains } from "./fw_iptables_chains.ts";
 import { explainFailure, type IptablesPrograms, readingCall } from "./fw_iptables_edit.ts";
+import { type IptablesRuleConfig, rulesFor } from "./fw_iptables_grant.ts";
 import { parseRules } from "./fw_iptables_listing.ts";
 import { addRules, removeRules } from "./fw_iptables_rules.ts";
-import { parseIpv4 } from "./net_address.ts";
-import { formatPorts, PROTOCOL_NUMBERS, type ProtocolPort } from "./net_port.ts";
 
 /** What the planner needs of fwknopd.conf, by its variables' names. */
-export interface IptablesConfig {
+export interface IptablesConfig extends IptablesRuleConfig {
   readonly FIREWALL_EXE: string;
   readonly FLUSH_IPT_AT_INIT: boolean;
   readonly FLUSH_IPT_AT_EXIT: boolean;
-  readonly ENABLE_IPT_FORWARDING: boolean;
-  readonly ENABLE_IPT_LOCAL_NAT: boolean;
-  readonly ENABLE_IPT_SNAT: boolean;
-  readonly ENABLE_IPT_OUTPUT: boolean;
   readonly ENABLE_IPT_COMMENT_CHECK: boolean;
-  readonly ENABLE_DESTINATION_RULE: boolean;
   readonly ENABLE_RULE_PREPEND: boolean;
-  readonly IPT_INPUT_ACCESS: IptablesChain;
-  readonly IPT_OUTPUT_ACCESS: IptablesChain;
-  readonly IPT_FORWARD_ACCESS: IptablesChain;
-  readonly IPT_DNAT_ACCESS: IptablesChain;
-  readonly IPT_SNAT_ACCESS: IptablesChain;
-  readonly IPT_MASQUERADE_ACCESS: IptablesChain;
 }
-
-const ANYWHERE = "0.0.0.0/0";
 
 /**
  * The restore program that belongs to an iptables program: `/usr/sbin/iptables-nft-restore` for
@@ -93,40 +71,6 @@ export function iptablesPlanner(
     list: () => list(programs, chains),
     listing: (what) => chains.map((chain) => listingCall(programs, chain, what)),
   };
-}
-
-function rulesFor(config: IptablesConfig, grant: Grant): RuleChoice {
-  for (const address of [grant.source, grant.destination]) {
-    if (parseIpv4(address) === null) {
-      return { ok: false, reason: `iptables opens for IPv4 addresses only, not for ${address}` };
-    }
-  }
-  const destination = config.ENABLE_DESTINATION_RULE ? grant.destination : ANYWHERE;
-  const summary = `${grant.source} -> ${destination} ${formatPorts(grant.ports)}`;
-  const rule = (kind: string, chain: IptablesChain, match: string): FirewallRule => ({
-    kind,
-    table: chain.table,
-    chain: chain.to,
-    text: `${match} -m comment --comment _exp_${grant.expires} -j ${chain.target}`,
-    expires: grant.expires,
-    summary,
-  });
-  const access = ({ protocol, port }: ProtocolPort): FirewallRule =>
-    rule(
-      "access",
-      config.IPT_INPUT_ACCESS,
-      `-p ${PROTOCOL_NUMBERS[protocol]} -s ${grant.source} -d ${destination} --dport ${port}`,
-    );
-  const answer = ({ protocol, port }: ProtocolPort): FirewallRule =>
-    rule(
-      "OUTPUT",
-      config.IPT_OUTPUT_ACCESS,
-      `-p ${PROTOCOL_NUMBERS[protocol]} -d ${grant.source} -s ${destination} --sport ${port}`,
-    );
-  const rules = grant.ports.flatMap((port) =>
-    config.ENABLE_IPT_OUTPUT ? [access(port), answer(port)] : [access(port)]
-  );
-  return { ok: true, rules };
 }
 
 function* list(

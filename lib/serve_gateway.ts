@@ -13,6 +13,7 @@ import { createFirewall, type Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
 import { createMonitor } from "./serve_monitor.ts";
 import { openReplayFile, type ReplayFile, rotateReplayFile } from "./serve_replay_file.ts";
+import { forwardingProblem } from "./serve_nat_target.ts";
 import { choosePlanner } from "./serve_plan.ts";
 import { createSentry, keepUntil, type SentryRequest, type Tally } from "./serve_sentry.ts";
 
@@ -83,7 +84,14 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     throw error;
   }
 
-  const monitor = createMonitor({ stanzas: settings.stanzas, replayFile, firewall, log });
+  const monitor = createMonitor({
+    host,
+    stanzas: settings.stanzas,
+    nat: settings.config,
+    replayFile,
+    firewall,
+    log,
+  });
   const underway = new Set<Promise<void>>();
   const submit = (request: SentryRequest): void => {
     const task = monitor.carryOut(request).finally(() => underway.delete(task));
@@ -128,7 +136,8 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     }
     settings = next;
     sentry.setPolicy(policyOf(next, options, log));
-    monitor.setStanzas(next.stanzas);
+    monitor.setStanzas(next.stanzas, next.config);
+    warnOfForwarding(next);
     log.info("Re-starting fwknopd");
   }
 
@@ -151,6 +160,11 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     }
   }
 
+  function warnOfForwarding({ config }: Settings): void {
+    const problem = forwardingProblem(host, config.ENABLE_IPT_FORWARDING && !options.testMode);
+    if (problem !== null) log.warning(problem);
+  }
+
   function announce(): void {
     for (const line of source.announcement) log.info(line);
   }
@@ -166,6 +180,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     }
   }
 
+  warnOfForwarding(settings);
   announce();
   await parts.ready();
   try {
@@ -206,6 +221,7 @@ function policyOf(settings: Settings, options: GatewayOptions, log: Log): Policy
     maxPacketAge: maxPacketAge(settings.config),
     testMode: options.testMode,
     verbose: log.verbosity > 0,
+    nat: settings.config,
   });
 }
 
@@ -252,7 +268,9 @@ function captureKey(config: ServerConfig): string {
 /** Equal keys mean that one set of chains does for both configurations. */
 function firewallKey(config: ServerConfig): string {
   return JSON.stringify(
-    Object.entries(config).filter(([name]) => /IPT|FIREWALL|_RULE|SNAT/.test(name)).sort(),
+    Object.entries(config).filter(([name]) =>
+      /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION/.test(name)
+    ).sort(),
   );
 }
 

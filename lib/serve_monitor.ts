@@ -2,17 +2,21 @@
 // they name, puts the replay record on the disk, and only then has the firewall open.
 
 import type { Grant } from "./auth_grant.ts";
+import { natGrantAllowed, type NatSettings } from "./auth_nat.ts";
 import { portsAllowed } from "./auth_policy.ts";
 import type { Stanza } from "./conf_access.ts";
-import { reasonOf } from "./host.ts";
+import { type Host, reasonOf } from "./host.ts";
 import type { Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
+import { resolveNatTarget } from "./serve_nat_target.ts";
 import type { ReplayFile } from "./serve_replay_file.ts";
 import type { SentryRequest } from "./serve_sentry.ts";
 
 /** What a monitor works with. */
 export interface MonitorParts {
+  readonly host: Pick<Host, "resolve">;
   readonly stanzas: readonly Stanza[];
+  readonly nat: NatSettings;
   /** Null when records are kept in memory only. */
   readonly replayFile: ReplayFile | null;
   /** Null when no firewall is to be touched. */
@@ -24,16 +28,16 @@ export interface MonitorParts {
 export interface Monitor {
   /** Resolves when the request has been carried out or refused; never rejects. */
   carryOut(request: SentryRequest): Promise<void>;
-  /** Puts new stanzas in force for the requests that follow. */
-  setStanzas(stanzas: readonly Stanza[]): void;
+  /** Puts a new configuration in force for the requests that follow. */
+  setStanzas(stanzas: readonly Stanza[], nat: NatSettings): void;
   /** Has the requests that follow opened by another firewall. */
   setFirewall(firewall: Firewall | null): void;
 }
 
 /** A monitor for these parts. */
 export function createMonitor(parts: MonitorParts): Monitor {
-  const { replayFile, log } = parts;
-  let { stanzas, firewall } = parts;
+  const { host, replayFile, log } = parts;
+  let { stanzas, nat, firewall } = parts;
 
   async function carryOut(request: SentryRequest): Promise<void> {
     const { grant, record, packetSource } = request;
@@ -48,23 +52,29 @@ export function createMonitor(parts: MonitorParts): Monitor {
     }
     if (grant === null || firewall === null) return;
     const stanza = stanzas.find(({ number }) => number === grant.stanza);
-    if (stanza === undefined || !stanzaAllows(stanza, grant)) {
+    if (stanza === undefined || !stanzaAllows(stanza, grant, nat)) {
       log.error(`${prefix} Refusing a grant that the stanza does not allow.`);
       return;
     }
-    const outcome = await firewall.open(grant);
+    const complete = grant.kind === "nat" ? await resolveNatTarget(host, grant, log) : grant;
+    if (complete === null || firewall === null) return;
+    const outcome = await firewall.open(complete);
     if (!outcome.ok) log.error(`${prefix} Could not open access: ${outcome.reason}`);
   }
 
   return {
     carryOut,
-    setStanzas: (next) => void (stanzas = next),
+    setStanzas: (nextStanzas, nextNat) => {
+      stanzas = nextStanzas;
+      nat = nextNat;
+    },
     setFirewall: (next) => void (firewall = next),
   };
 }
 
 /** Whether the stanza's own limits cover the grant, whatever the sentry said of it. */
-function stanzaAllows(stanza: Stanza, grant: Grant): boolean {
+function stanzaAllows(stanza: Stanza, grant: Grant, nat: NatSettings): boolean {
   const longest = Math.max(stanza.FW_ACCESS_TIMEOUT, stanza.MAX_FW_TIMEOUT);
-  return grant.seconds > 0 && grant.seconds <= longest && portsAllowed(stanza, grant.ports);
+  return grant.seconds > 0 && grant.seconds <= longest && portsAllowed(stanza, grant.ports) &&
+    (grant.kind !== "nat" || natGrantAllowed(stanza, grant, nat));
 }

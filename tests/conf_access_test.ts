@@ -120,6 +120,7 @@ Deno.test("all 41 variables of fwknopd are known", () => {
 
 Deno.test("values are read to their types", () => {
   const nat = "ENABLE_IPT_FORWARDING Y";
+  const snat = `${nat}\nENABLE_IPT_SNAT Y`;
   const cases: [lines: string, name: keyof Stanza, value: unknown, serverText?: string][] = [
     ["DESTINATION 192.0.2.1", "DESTINATION", {
       any: false,
@@ -174,10 +175,10 @@ Deno.test("values are read to their types", () => {
       nat,
     ],
     [
-      "FORWARD_ALL Y\nFORCE_MASQUERADE Y",
+      "FORWARD_ALL Y\nFORCE_MASQUERADE Y\nDISABLE_DNAT Y",
       "FORCE_NAT",
       { address: { version: 4, value: 0n, text: "0.0.0.0" }, port: 0 },
-      nat,
+      snat,
     ],
     ["GPG_ALLOW_NO_PW Y\nGPG_REMOTE_ID A, B", "GPG_REMOTE_ID", ["A", "B"]],
     ["GPG_ALLOW_NO_PW Y\nGPG_REMOTE_ID A", "GPG_DECRYPT_PW", ""],
@@ -192,8 +193,9 @@ Deno.test("values are read to their types", () => {
 });
 
 Deno.test("FORCE_SNAT stays when FORCE_MASQUERADE N follows it", () => {
-  const lines = "FORWARD_ALL Y\nFORCE_SNAT 192.0.2.9\nFORCE_MASQUERADE N";
-  assert.equal(stanzaOf(lines, "ENABLE_IPT_LOCAL_NAT Y").FORCE_SNAT?.text, "192.0.2.9");
+  const lines = "FORWARD_ALL Y\nDISABLE_DNAT Y\nFORCE_SNAT 192.0.2.9\nFORCE_MASQUERADE N";
+  const server = "ENABLE_IPT_LOCAL_NAT Y\nENABLE_IPT_SNAT Y";
+  assert.equal(stanzaOf(lines, server).FORCE_SNAT?.text, "192.0.2.9");
 });
 
 Deno.test("errors name line, column, what is wrong and what would be right", () => {
@@ -282,6 +284,42 @@ Deno.test("errors of NAT settings name what is wrong", () => {
   }
 });
 
+/** fwknopd.conf, lines of the stanza, and the error that says what to set. */
+const SOURCE_TRANSLATION: readonly [server: string, lines: string, expected: RegExp][] = [
+  [
+    "ENABLE_IPT_FORWARDING Y",
+    "FORCE_NAT 192.0.2.1 80\nFORCE_SNAT 192.0.2.9",
+    /a\.conf:5:1: .*FORCE_SNAT requires ENABLE_IPT_SNAT in fwknopd\.conf.*\nhint: set ENABLE_IPT_SNAT Y in /,
+  ],
+  [
+    "ENABLE_IPT_FORWARDING Y",
+    "FORCE_NAT 192.0.2.1 80\nFORCE_MASQUERADE Y",
+    /FORCE_MASQUERADE requires ENABLE_IPT_SNAT in fwknopd\.conf.*\nhint: set ENABLE_IPT_SNAT Y/,
+  ],
+  [
+    "ENABLE_IPT_SNAT Y",
+    "FORWARD_ALL Y\nFORCE_MASQUERADE Y\nDISABLE_DNAT Y",
+    /FORCE_MASQUERADE requires either ENABLE_IPT_FORWARDING .*\nhint: set ENABLE_IPT_FORWARDING Y/,
+  ],
+  [
+    "ENABLE_IPT_FORWARDING Y\nENABLE_IPT_SNAT Y",
+    "FORWARD_ALL Y\nFORCE_MASQUERADE Y",
+    /FORWARD_ALL and FORCE_MASQUERADE without FORCE_NAT require DISABLE_DNAT.*\nhint: set DISABLE_DNAT Y/,
+  ],
+  [
+    "ENABLE_IPT_FORWARDING Y\nENABLE_IPT_SNAT Y",
+    "FORWARD_ALL Y\nFORCE_SNAT 192.0.2.9",
+    /FORWARD_ALL and FORCE_SNAT without FORCE_NAT require DISABLE_DNAT.*\nhint: set DISABLE_DNAT Y/,
+  ],
+];
+
+for (const [server, lines, expected] of SOURCE_TRANSLATION) {
+  Deno.test(`"${lines}" with "${server}" is refused, and accepted with ENABLE_STRICT_SNAT N`, () => {
+    assert.match(finding(lines, "error", server), expected);
+    assert.match(finding(lines, "warning", `${server}\nENABLE_STRICT_SNAT N`), /^spa: .*warning/);
+  });
+}
+
 Deno.test("what is odd or has no effect is a warning", () => {
   const cases: [lines: string, expected: RegExp][] = [
     ["FOO bar", /^spa: a\.conf:4:1: warning: Ignoring unknown access parameter: 'FOO' in a\.conf$/],
@@ -301,8 +339,8 @@ Deno.test("what is odd or has no effect is a warning", () => {
       /:5:1: warning: MAX_FW_TIMEOUT < FW_ACCESS_TIMEOUT, honoring MAX_FW_TIMEOUT for stanza source: 'ANY' \(#1\)/,
     ],
     [
-      "ENABLE_CMD_EXEC Y\nFORWARD_ALL Y\nDISABLE_DNAT N",
-      /:4:1: warning: ENABLE_CMD_EXEC, FORWARD_ALL: not supported in this release/,
+      "ENABLE_CMD_EXEC Y\nENABLE_CMD_SUDO_EXEC N",
+      /:4:1: warning: ENABLE_CMD_EXEC: not supported in this release/,
     ],
     [
       "CMD_CYCLE_OPEN a\nCMD_CYCLE_CLOSE NONE",

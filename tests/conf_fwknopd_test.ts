@@ -75,8 +75,8 @@ Deno.test("an empty file gives the defaults and nothing to say", () => {
   }
 });
 
-Deno.test("all variables of fwknopd's builds are known, and each default is of its type", () => {
-  assert.equal(serverVariableNames().length, 87);
+Deno.test("all variables of fwknopd's builds and our own are known, and each default is of its type", () => {
+  assert.equal(serverVariableNames().length, 90);
   const text = serverVariableNames().flatMap((name) => {
     const { initial } = SERVER_VARIABLES[name];
     return initial === null || name === "CONFIG_FILE" ? [] : [`${name} ${initial};`];
@@ -154,7 +154,7 @@ Deno.test("what has no effect is a warning that names it", () => {
     ["PCAP_INTF: eth0;", /'PCAP_INTF:' is read as PCAP_INTF/],
     ["nonsense", /warning: Invalid config file entry in f\.conf at line 1: not NAME VALUE/],
     ["ENABLE_SPA_OVER_HTTP Y", /f\.conf:1:1: warning: ENABLE_SPA_OVER_HTTP has no effect in this/],
-    ["IPT_DNAT_ACCESS DNAT,nat,X,1,Y,1", /IPT_DNAT_ACCESS has no effect in this release/],
+    ["FIREWD_DNAT_ACCESS DNAT,nat,X,1,Y,1", /FIREWD_DNAT_ACCESS has no effect in this release/],
     ["CMD_EXEC_TIMEOUT 5", /CMD_EXEC_TIMEOUT has no effect, here as in fwknopd/],
     ["CONFIG_FILE x", /CONFIG_FILE has no effect in a file/],
     ["DIGEST_FILE x$FWKNOP_RUN_DIR/b", /f\.conf:1:14: warning: '\$' is a plain character/],

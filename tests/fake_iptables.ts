@@ -154,16 +154,17 @@ function same(rule: StoredRule, text: string): boolean {
 
 /** The spelling of the rules that fwknop makes; other rules stay as they are. */
 function spell(text: string): string {
-  const match = /^-p (6|17) (.*?)(--[sd]port \d+)(.*)$/.exec(text);
+  const match = /^(?:-p (6|17) )?((?:-[sd] \S+ )*)(--[sd]port \d+ )?(-m comment .*)$/.exec(text);
   if (match === null) return text;
-  const [, number, addresses = "", port, rest] = match;
+  const [, number, addresses = "", port = "", rest] = match;
   const protocol = number === "6" ? "tcp" : "udp";
   const plain = addresses.replace(/-[sd] 0\.0\.0\.0\/0 /, "").replace(
-    /(-[sd]) (\S+) /g,
+    /(-[sd]) ([\d.]+) /g,
     "$1 $2/32 ",
   );
   const sorted = (plain.match(/-[sd] \S+ /g) ?? []).sort().reverse().join("");
-  return `${sorted}-p ${protocol} -m ${protocol} ${port}${rest}`;
+  const named = number === undefined ? "" : `-p ${protocol} -m ${protocol} `;
+  return `${sorted}${named}${port}${rest}`;
 }
 
 function result(status: number, stdout: string, stderr = ""): ProgramResult {
@@ -178,6 +179,9 @@ export const DEFAULT_CONFIG = {
   ENABLE_IPT_FORWARDING: false,
   ENABLE_IPT_LOCAL_NAT: false,
   ENABLE_IPT_SNAT: false,
+  SNAT_TRANSLATE_IP: null,
+  ENABLE_FORWARD_DESTINATION: true,
+  ENABLE_STRICT_SNAT: true,
   ENABLE_IPT_OUTPUT: false,
   ENABLE_IPT_COMMENT_CHECK: true,
   ENABLE_DESTINATION_RULE: false,

@@ -5,6 +5,7 @@ import { preparePolicy } from "../lib/auth_decide.ts";
 import { createReplayMemory, type ReplayMemory } from "../lib/auth_replay.ts";
 import { parseAccessConfig, type Stanza } from "../lib/conf_access.ts";
 import { parseServerConfig } from "../lib/conf_fwknopd.ts";
+import type { ServerConfig } from "../lib/conf_fwknopd_variables.ts";
 import { formatProblem } from "../lib/conf_problem.ts";
 import { parseIpv4 } from "../lib/net_address.ts";
 import type { Datagram } from "../lib/net_datagram.ts";
@@ -13,10 +14,7 @@ import { createSentry, type Sentry, type SentryRequest } from "../lib/serve_sent
 
 /** The stanzas of an access.conf text; throws for errors in it. */
 export function stanzasOf(text: string, serverText = ""): readonly Stanza[] {
-  const { config } = parseServerConfig({
-    path: "fwknopd.conf",
-    readText: () => ({ ok: true, text: serverText }),
-  });
+  const config = serverConfigOf(serverText);
   const { stanzas, problems } = parseAccessConfig({
     path: "access.conf",
     config,
@@ -27,6 +25,12 @@ export function stanzasOf(text: string, serverText = ""): readonly Stanza[] {
   const errors = problems.filter(({ severity }) => severity === "error");
   if (errors.length > 0) throw new Error(errors.map(formatProblem).join("\n"));
   return stanzas;
+}
+
+/** The configuration that a fwknopd.conf text makes. */
+export function serverConfigOf(text: string): ServerConfig {
+  const source = { path: "fwknopd.conf", readText: () => ({ ok: true, text }) as const };
+  return parseServerConfig(source).config;
 }
 
 /** A sentry at work, and what came out of it. */
@@ -47,15 +51,18 @@ export interface BenchSettings {
   readonly testMode?: boolean;
   readonly verbose?: boolean;
   readonly replays?: ReplayMemory;
+  /** Of fwknopd.conf. */
+  readonly serverText?: string;
 }
 
 /** Puts a sentry over the stanzas. */
 export function openBench(stanzas: readonly Stanza[], settings: BenchSettings): Bench {
   const { maxPacketAge = 120, testMode = false, verbose = false } = settings;
+  const nat = serverConfigOf(settings.serverText ?? "");
   const requests: SentryRequest[] = [];
   const lines: Bench["lines"] = [];
   const sentry = createSentry({
-    policy: preparePolicy(stanzas, { maxPacketAge, testMode, verbose }),
+    policy: preparePolicy(stanzas, { maxPacketAge, testMode, verbose, nat }),
     replays: settings.replays ?? createReplayMemory(),
     log: createLog(verbose ? 1 : 0, (level, text) => lines.push({ level, text })),
     now: () => bench.time * 1000,

@@ -100,7 +100,7 @@ Deno.test({
             "VERBOSE 0\nMAX_SPA_PACKET_AGE 60\nPCAP_FILE x.pcap\n",
         },
         {
-          server: "ENABLE_IPT_FORWARDING yes\n",
+          server: "ENABLE_IPT_FORWARDING yes\nENABLE_IPT_SNAT yes\n",
           access: `SOURCE: 10.0.0.0/8, 192.0.2.1;
 KEY_BASE64: YWJjZGVm;
 HMAC_KEY zzz

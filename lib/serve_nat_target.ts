@@ -1,0 +1,64 @@
+// Where a NAT grant leads when its packet names a host: the lookup, which nothing waits for but
+// the grant itself. Also whether this host forwards at all.
+
+import type { NatGrant } from "./auth_grant.ts";
+import { type Host, reasonOf } from "./host.ts";
+import { parseIpv4 } from "./net_address.ts";
+import type { Log } from "./serve_log.ts";
+
+/** Milliseconds after which a lookup is given up; below the time that -K gives a daemon to end. */
+const LOOKUP_LIMIT = 3000;
+
+/**
+ * The grant with the address of its target, which is the first IPv4 address of a host name; null,
+ * with a line in the log, when there is none within the limit. Never rejects.
+ *
+ * @param limit milliseconds
+ */
+export async function resolveNatTarget(
+  host: Pick<Host, "resolve">,
+  grant: NatGrant,
+  log: Pick<Log, "info" | "warning">,
+  limit: number = LOOKUP_LIMIT,
+): Promise<NatGrant | null> {
+  const { nat } = grant;
+  if (parseIpv4(nat.host) !== null) return grant;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const tooLate = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer for ${limit / 1000} s`)), limit);
+  });
+  try {
+    const found = await Promise.race([host.resolve(nat.host, "ipv4"), tooLate]);
+    const address = found.find((text) => parseIpv4(text) !== null);
+    if (address === undefined) throw new Error("no IPv4 address");
+    log.info("Resolved NAT IP in SPA message");
+    return { ...grant, nat: { ...nat, host: address } };
+  } catch (error) {
+    log.warning(
+      `Unable to resolve Hostname in NAT SPA message: "${nat.host}": ${reasonOf(error)}`,
+    );
+    return null;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * A line for the log when NAT is configured but the kernel forwards nothing, else null; see
+ * ip_forward in the kernel's ip-sysctl.rst.
+ *
+ * @param wanted whether the configuration needs forwarding
+ */
+export function forwardingProblem(
+  host: Pick<Host, "readTextFile">,
+  wanted: boolean,
+): string | null {
+  if (!wanted) return null;
+  try {
+    if (host.readTextFile("/proc/sys/net/ipv4/ip_forward").trim() !== "0") return null;
+  } catch {
+    return null;
+  }
+  return "ENABLE_IPT_FORWARDING is set, but this host forwards nothing: " +
+    "run sysctl -w net.ipv4.ip_forward=1";
+}
