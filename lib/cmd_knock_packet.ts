@@ -43,8 +43,8 @@ export async function sendPacket(
   if (!keys.ok) return keys;
   const made = makePacket(fields, keys.value, settings, host);
   if (!made.ok) return made;
-  const randomPort = portFromRandomValue(drawRandomValue(host));
-  const plan = planTransmission(settings, made.value.packet.wire, randomPort);
+  const drawPort = (): number => portFromRandomValue(drawRandomValue(host));
+  const plan = planTransmission(settings, made.value.packet.wire, drawPort);
   if (!plan.ok) return plan;
 
   if (notice !== null && !settings.json) ui.print(notice);

@@ -2,7 +2,7 @@
 
 import { type Complaint, done, failure, misuse, type Outcome } from "./cmd_ui.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
-import { DEFAULT_PORT } from "./cmd_knock_settings.ts";
+import { DEFAULT_PORT, isRawTransport } from "./cmd_knock_settings.ts";
 import type { TransportName } from "./conf_fwknoprc_variables.ts";
 import { parseWholeNumber } from "./conf_fwknoprc_values.ts";
 import type { AddressFamily, Endpoint, Host } from "./host.ts";
@@ -64,19 +64,19 @@ export function checkTransport(transport: TransportName): Complaint | null {
  * Plans how a packet goes.
  *
  * @param wire the packet
- * @param randomPort the port for `--rand-port`
+ * @param drawPort gives a random port, for `--rand-port` and for the source of raw packets
  */
 export function planTransmission(
   settings: KnockSettings,
   wire: string,
-  randomPort: number,
+  drawPort: () => number,
 ): Outcome<Transmission> {
   const transport = settings.transport ?? "udp";
   const destination = parseDestination(settings.server ?? "");
   if (!destination.ok) return destination;
   const { server } = destination.value;
   const port = settings.randomPort
-    ? randomPort
+    ? drawPort()
     : destination.value.port ?? settings.port ?? DEFAULT_PORT;
   const proxy = settings.httpProxy === undefined
     ? done(null)
@@ -90,7 +90,7 @@ export function planTransmission(
     transport,
     server,
     port,
-    sourcePort: settings.sourcePort ?? 0,
+    sourcePort: settings.sourcePort ?? (isRawTransport(transport) ? drawPort() : 0),
     payload: transport === "http" ? httpRequest(wire, server, userAgent, proxy.value) : wire,
     proxy: proxy.value,
     family: settings.family ?? (settings.serverResolveIpv4 ? "ipv4" : null),

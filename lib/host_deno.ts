@@ -16,6 +16,7 @@ import type {
   WriteOptions,
 } from "./host.ts";
 import { reasonOf } from "./host.ts";
+import { startCommand } from "./host_deno_command.ts";
 
 /** The host this process runs on. */
 export function denoHost(): Host {
@@ -40,6 +41,7 @@ export function denoHost(): Host {
     setFileMask: (mask) => void Deno.umask(mask),
     absolutePath: (path) => path.startsWith("/") ? path : `${Deno.cwd()}/${path}`,
     run,
+    startCommand,
     resolve,
     sendDatagram,
     sendStream,
@@ -221,7 +223,8 @@ async function fetchPage(url: string, options: FetchOptions): Promise<FetchedPag
     headers: { "user-agent": options.userAgent, accept: "*/*" },
     signal: AbortSignal.timeout(options.timeout),
   }).catch((error: Error) => {
-    throw error.cause ?? error;
+    const { message } = error.cause instanceof Error ? error.cause : error;
+    throw new Error(message.replace(/^.*client error \([^)]*\): /, ""));
   });
   const kept = new Uint8Array(options.limit);
   let length = 0;
