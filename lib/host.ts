@@ -43,6 +43,40 @@ export interface ProgramResult {
   readonly stderr: string;
 }
 
+/** A command to run without a shell, in a session and process group of its own, without input. */
+export interface CommandCall {
+  /** An absolute path. */
+  readonly program: string;
+  readonly args: readonly string[];
+  /** All of its environment. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly directory: string;
+  /** Its file mode creation mask. */
+  readonly fileMask: number;
+  /** Whom it runs as, without supplementary groups; null changes nothing. */
+  readonly account: { readonly uid: number; readonly gid: number } | null;
+  /** Called with each piece that it and what it started write to their output or error. */
+  readonly onOutput: (text: string) => void;
+}
+
+/** How a command ended. */
+export interface CommandEnd {
+  /** Exit status; meaningless when a signal ended it. */
+  readonly status: number;
+  /** The number of the signal that ended it, or null. */
+  readonly signal: number | null;
+}
+
+/** A command that runs. */
+export interface RunningCommand {
+  /** Resolves when the command itself has ended, whatever it has started. */
+  readonly ended: Promise<CommandEnd>;
+  /** Resolves when nobody can write to its output any more. */
+  readonly outputClosed: Promise<void>;
+  /** Signals its whole process group; does nothing when nothing is left of it. */
+  signal(name: "SIGTERM" | "SIGKILL"): void;
+}
+
 /** A UDP or TCP endpoint: a numeric address and a port. */
 export interface Endpoint {
   readonly address: string;
@@ -139,6 +173,8 @@ export interface Host {
 
   /** Runs a program to its end; never throws for what the program does. */
   run(call: ProgramCall): Promise<ProgramResult>;
+  /** Starts a command; throws when that fails. */
+  startCommand(call: CommandCall): RunningCommand;
   /** Numeric addresses of a host name; throws when there are none. */
   resolve(name: string, family: AddressFamily): Promise<string[]>;
   /** Sends one datagram and gives the number of bytes sent. */

@@ -1,0 +1,52 @@
+// Commands on Deno: another user, a process group of their own, output while they run.
+
+import type { CommandCall, RunningCommand } from "./host.ts";
+
+/** Starts a command; see `Host`. */
+export function startCommand(call: CommandCall): RunningCommand {
+  const command = new Deno.Command(call.program, {
+    args: [...call.args],
+    clearEnv: true,
+    env: { ...call.environment },
+    cwd: call.directory,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    // A session of its own, so that its process id names its group.
+    detached: true,
+    ...(call.account ?? {}),
+  });
+  const child = withFileMask(call.fileMask, () => command.spawn());
+  const outputs = [child.stdout, child.stderr].map((stream) => read(stream, call.onOutput));
+  return {
+    ended: child.status.then(({ code, signal }) => ({
+      status: code,
+      signal: signal === null ? null : code - 128,
+    })),
+    outputClosed: Promise.all(outputs).then(() => {}),
+    signal(name) {
+      try {
+        Deno.kill(-child.pid, name);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      }
+    },
+  };
+}
+
+/** The mask belongs to the whole process; between the two calls nothing else runs. */
+function withFileMask<T>(mask: number, action: () => T): T {
+  const before = Deno.umask(mask);
+  try {
+    return action();
+  } finally {
+    Deno.umask(before);
+  }
+}
+
+async function read(
+  stream: ReadableStream<Uint8Array>,
+  onOutput: (text: string) => void,
+): Promise<void> {
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) onOutput(text);
+}
