@@ -54,9 +54,15 @@ export async function takePidFile(host: Host, path: string): Promise<PidFile> {
 
 /** The process that holds the lock, or null when no daemon runs. */
 async function runningDaemon(host: Host, path: string): Promise<number | null> {
-  if (host.stat(path) === null) return null;
   const { libc } = await host.native();
-  const fd = libc.openFileReadOnly(path);
+  let fd: number;
+  try {
+    fd = libc.openFileReadOnly(path);
+  } catch (error) {
+    // A daemon that ends may remove the file at any moment.
+    if (host.stat(path) === null) return null;
+    throw new Error(`cannot open PID file "${path}": ${reasonOf(error)}`);
+  }
   try {
     return libc.queryLock(fd).holder;
   } finally {

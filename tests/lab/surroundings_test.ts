@@ -60,7 +60,8 @@ Deno.test({
     const lab = await openLab();
     try {
       const files = await writeGatewayFiles(lab.directory, SNIFF, STANZA);
-      const hide = `for file in $(find /lib /usr/lib /usr/local/lib -name 'libpcap.so*' -type f 2>/dev/null); do
+      const hide =
+        `for file in $(find /lib /usr/lib /usr/local/lib -name 'libpcap.so*' -type f 2>/dev/null); do
         mount --bind /dev/null "$file"
       done`;
       const command = spaCommand("serve", "-f", ...files.options);
