@@ -77,6 +77,17 @@ export interface RunningCommand {
   signal(name: "SIGTERM" | "SIGKILL"): void;
 }
 
+/** A program to run on bytes, without a shell. */
+export interface BytesCall extends Omit<ProgramCall, "stdin"> {
+  /** For its standard input. */
+  readonly stdin: Uint8Array;
+}
+
+/** What a program that was run on bytes left behind. */
+export interface BytesResult extends Omit<ProgramResult, "stdout"> {
+  readonly stdout: Uint8Array;
+}
+
 /** A UDP or TCP endpoint: a numeric address and a port. */
 export interface Endpoint {
   readonly address: string;
@@ -173,6 +184,8 @@ export interface Host {
 
   /** Runs a program to its end; never throws for what the program does. */
   run(call: ProgramCall): Promise<ProgramResult>;
+  /** As `run`, for a program that takes and gives bytes. */
+  runOnBytes(call: BytesCall): Promise<BytesResult>;
   /** Starts a command; throws when that fails. */
   startCommand(call: CommandCall): RunningCommand;
   /** Numeric addresses of a host name; throws when there are none. */

@@ -2,6 +2,8 @@
 
 import type {
   AddressFamily,
+  BytesCall,
+  BytesResult,
   CopyOfProgram,
   Endpoint,
   FetchedPage,
@@ -41,6 +43,7 @@ export function denoHost(): Host {
     setFileMask: (mask) => void Deno.umask(mask),
     absolutePath: (path) => path.startsWith("/") ? path : `${Deno.cwd()}/${path}`,
     run,
+    runOnBytes: execute,
     startCommand,
     resolve,
     sendDatagram,
@@ -140,33 +143,41 @@ function signal(pid: number, name: SignalName | "SIGKILL"): boolean {
 }
 
 async function run(call: ProgramCall): Promise<ProgramResult> {
+  const { stdin, ...rest } = call;
+  const input = stdin === undefined ? undefined : new TextEncoder().encode(stdin);
+  const result = await execute(input === undefined ? rest : { ...rest, stdin: input });
+  return { ...result, stdout: new TextDecoder().decode(result.stdout) };
+}
+
+async function execute(
+  { program, args, stdin, timeout }: Omit<BytesCall, "stdin"> & Partial<Pick<BytesCall, "stdin">>,
+): Promise<BytesResult> {
   let child: Deno.ChildProcess;
   try {
-    child = new Deno.Command(call.program, {
-      args: [...call.args],
-      stdin: call.stdin === undefined ? "null" : "piped",
+    child = new Deno.Command(program, {
+      args: [...args],
+      stdin: stdin === undefined ? "null" : "piped",
       stdout: "piped",
       stderr: "piped",
     }).spawn();
   } catch (error) {
-    return { status: 127, stdout: "", stderr: `${call.program}: ${reasonOf(error)}` };
+    return { status: 127, stdout: new Uint8Array(), stderr: `${program}: ${reasonOf(error)}` };
   }
-  const timer = call.timeout === undefined
+  const timer = timeout === undefined
     ? undefined
-    : setTimeout(() => child.kill("SIGKILL"), call.timeout);
+    : setTimeout(() => signal(child.pid, "SIGKILL"), timeout);
   const output = child.output();
-  if (call.stdin !== undefined) await feed(child.stdin, call.stdin);
+  if (stdin !== undefined) await feed(child.stdin, stdin);
   const { code, stdout, stderr } = await output;
   clearTimeout(timer);
-  const decoder = new TextDecoder();
-  return { status: code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };
+  return { status: code, stdout, stderr: new TextDecoder().decode(stderr) };
 }
 
 /** A program may end before it has read its input; its exit status then tells the story. */
-async function feed(stdin: WritableStream<Uint8Array>, text: string): Promise<void> {
+async function feed(stdin: WritableStream<Uint8Array>, bytes: Uint8Array): Promise<void> {
   const writer = stdin.getWriter();
   try {
-    await writer.write(new TextEncoder().encode(text));
+    await writer.write(bytes);
     await writer.close();
   } catch {
     await writer.abort().catch(() => {});

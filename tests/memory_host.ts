@@ -1,7 +1,15 @@
 // A Host that lives in memory: files in a map, output in strings, packets in a list. What a test
 // does not set up fails loudly.
 
-import type { Endpoint, FileInfo, Host, ProgramCall, ProgramResult } from "../lib/host.ts";
+import type {
+  BytesCall,
+  BytesResult,
+  Endpoint,
+  FileInfo,
+  Host,
+  ProgramCall,
+  ProgramResult,
+} from "../lib/host.ts";
 
 /** One file; directories are not modelled. */
 export interface MemoryFile {
@@ -31,6 +39,7 @@ export interface MemorySetup {
   readonly now?: number;
   readonly names?: Readonly<Record<string, readonly string[]>>;
   readonly run?: (call: ProgramCall) => ProgramResult;
+  readonly runOnBytes?: (call: BytesCall) => BytesResult;
   /** Bodies by URL. */
   readonly pages?: Readonly<Record<string, string>>;
 }
@@ -108,6 +117,10 @@ export function memoryHost(setup: MemorySetup = {}): MemoryHost {
     run: (call) => {
       if (setup.run === undefined) throw new Error(`no programs here: ${call.program}`);
       return Promise.resolve(setup.run(call));
+    },
+    runOnBytes: (call) => {
+      if (setup.runOnBytes === undefined) throw new Error(`no programs here: ${call.program}`);
+      return Promise.resolve(setup.runOnBytes(call));
     },
     resolve: (name) => {
       const found = setup.names?.[name];
