@@ -43,6 +43,9 @@ async function knock(args: readonly string[], host: Host, replayed: boolean): Pr
   const line = readKnockOptions(found);
   if (!line.ok) return ui.complain(line.complaint);
   if (line.value.version) return printVersion(ui);
+  for (const operand of parsed.operands) {
+    ui.warn(`"${operand}" is not used`, "-n STANZA names a stanza, -D HOST a gateway");
+  }
   const misuse = checkNoRcFile(line.value);
   if (misuse !== null) return ui.complain(misuse);
   if (line.value.listStanzas) return conclude(describeStanzas(line.value, host), ui);

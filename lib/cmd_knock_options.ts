@@ -232,6 +232,7 @@ export const KNOCK_OPTIONS: readonly KnockOption[] = [
       "-m, --digest-type DIGEST",
       "digest of the message, likewise",
       value.digest("digest", (digestType) => ({ digestType })),
+      { oldNames: ["digest-alg"] },
     ),
     option(
       "-M, --encryption-mode MODE",
@@ -315,6 +316,7 @@ export const KNOCK_OPTIONS: readonly KnockOption[] = [
       "--rc-file FILE",
       "use this file instead of ~/.fwknoprc",
       text((rcFile) => ({ rcFile })),
+      { oldNames: ["User-rc"] },
     ),
     option("--no-rc-file", "use no such file", raise({ noRcFile: true })),
     option(
@@ -350,6 +352,7 @@ export const KNOCK_OPTIONS: readonly KnockOption[] = [
       "-B, --save-packet FILE",
       "write the packet to a file as well",
       text((savePacket) => ({ savePacket })),
+      { oldNames: ["Save-packet-file"] },
     ),
     option("-b, --save-packet-append", "append it there", raise({ appendPacket: true })),
     option(

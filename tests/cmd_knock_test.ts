@@ -407,3 +407,20 @@ Deno.test("knock -M legacy cuts a long key, and says so", async () => {
   });
   assert.ok(decoded.ok);
 });
+
+Deno.test("knock says which words it does not use, and knocks", async () => {
+  const ran = await knockBare([...REQUEST, "extra"]);
+  assert.equal(ran.status, 0);
+  assert.match(ran.stderr(), /^spa: "extra" is not used\nhint: /);
+  assert.equal(ran.packets.length, 1);
+});
+
+Deno.test("knock knows the option names of the Perl fwknop", async () => {
+  const words = "--Access tcp/22 --allow-IP 1.2.3.4 --Destination 192.0.2.1 --Server-port 80 " +
+    "--Spoof-user bob --NAT-local --TCP-sock --Save-packet-file /p --quiet";
+  const ran = await knockBare(words.split(" "));
+  assert.deepEqual([ran.status, ran.stderr()], [0, ""]);
+  assert.deepEqual([ran.packets[0]?.over, ran.packets[0]?.to.port], ["tcp", 80]);
+  assert.equal(open(ran.packets[0]?.payload ?? "").username, "bob");
+  assert.ok(ran.files.has("/p"));
+});
