@@ -21,7 +21,7 @@ import {
 
 const USAGE = `usage: scripts/bench [--quick] [--only fwknopd|spa] [--json FILE]
 
-  --quick      fewer rounds and a burst of 100: about one minute instead of four
+  --quick      fewer rounds and a burst of 100: half a minute instead of two and a half
   --only NAME  measure one program
   --json FILE  where the figures go (default: dist/bench.json)
 
