@@ -2,6 +2,7 @@
 
 const SYMBOLS = {
   pcap_create: { parameters: ["buffer", "buffer"], result: "pointer" },
+  pcap_open_offline: { parameters: ["buffer", "buffer"], result: "pointer" },
   pcap_set_snaplen: { parameters: ["pointer", "i32"], result: "i32" },
   pcap_set_promisc: { parameters: ["pointer", "i32"], result: "i32" },
   pcap_set_immediate_mode: { parameters: ["pointer", "i32"], result: "i32" },
@@ -46,23 +47,27 @@ export interface PcapOptions {
 
 /** An open capture. */
 export interface PcapCapture {
-  /** Readable when frames wait: for poll(2). */
+  /** Readable when frames wait: for poll(2); -1 for a file. */
   readonly fd: number;
   /** DLT_ value: how frames begin; see pcap-linktype(7). */
   readonly linkType: number;
-  /** The next waiting frame as captured, or null when none waits. Throws {@linkcode PcapError} when the capture is dead. */
+  /** The next waiting frame as captured; null when none waits, or at a file's end. Throws {@linkcode PcapError} when the capture is dead. */
   next(): Uint8Array | null;
   close(): void;
 }
 
 const ERROR_BUFFER_BYTES = 256;
 const PCAP_D_IN = 1;
+/** What reading a file gives at its end. */
+const PCAP_ERROR_BREAK = -2;
 const PCAP_WARNING_PROMISC_NOTSUP = 2;
 const PCAP_NETMASK_UNKNOWN = 0xffffffff;
 /** struct bpf_program { unsigned len; struct bpf_insn *insns } */
 const BPF_PROGRAM_BYTES = 16;
 /** Offset of caplen in struct pcap_pkthdr, behind its struct timeval. */
 const CAPTURED_LENGTH_OFFSET = 16;
+
+type Library = ReturnType<typeof load>;
 
 /**
  * Opens a live capture in immediate, non-blocking mode.
@@ -72,17 +77,9 @@ const CAPTURED_LENGTH_OFFSET = 16;
  */
 export function openPcap(options: PcapOptions): PcapCapture {
   const pcap = load();
-  const encoder = new TextEncoder();
   const errorBuffer = new Uint8Array(ERROR_BUFFER_BYTES);
-  const handle = pcap.pcap_create(encoder.encode(`${options.interface}\0`), errorBuffer);
+  const handle = pcap.pcap_create(cString(options.interface), errorBuffer);
   if (handle === null) throw new PcapError(textOf(errorBuffer));
-
-  function fail(): never {
-    const pointer = pcap.pcap_geterr(handle);
-    const text = pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
-    pcap.pcap_close(handle);
-    throw new PcapError(text);
-  }
 
   pcap.pcap_set_snaplen(handle, options.snapshotLength);
   pcap.pcap_set_promisc(handle, options.promiscuous ? 1 : 0);
@@ -90,38 +87,67 @@ export function openPcap(options: PcapOptions): PcapCapture {
   pcap.pcap_set_buffer_size(handle, options.bufferBytes);
   const status = pcap.pcap_activate(handle);
   if (status < 0) {
-    const pointer = pcap.pcap_geterr(handle);
-    const detail = pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
-    const general = pcap.pcap_statustostr(status);
-    const summary = general === null ? "" : Deno.UnsafePointerView.getCString(general);
+    const detail = textAt(pcap.pcap_geterr(handle));
     pcap.pcap_close(handle);
-    throw new PcapError(detail === "" ? summary : detail);
+    throw new PcapError(detail === "" ? textAt(pcap.pcap_statustostr(status)) : detail);
   }
-  if (status === PCAP_WARNING_PROMISC_NOTSUP && options.promiscuous) fail();
+  if (status === PCAP_WARNING_PROMISC_NOTSUP && options.promiscuous) giveUp(pcap, handle);
 
+  setFilter(pcap, handle, options.filter);
+  if (options.incomingOnly && pcap.pcap_setdirection(handle, PCAP_D_IN) !== 0) {
+    giveUp(pcap, handle);
+  }
+  if (pcap.pcap_setnonblock(handle, 1, errorBuffer) !== 0) giveUp(pcap, handle);
+  return captureOf(pcap, handle, pcap.pcap_get_selectable_fd(handle));
+}
+
+/**
+ * Opens a file that a capture was written to, classic or pcapng.
+ *
+ * @throws {PcapMissingError} when the library is not installed
+ * @throws {PcapError} when the file cannot be read or the filter is refused
+ */
+export function openPcapFile(path: string, filter: string): PcapCapture {
+  const pcap = load();
+  const errorBuffer = new Uint8Array(ERROR_BUFFER_BYTES);
+  const handle = pcap.pcap_open_offline(cString(path), errorBuffer);
+  if (handle === null) throw new PcapError(textOf(errorBuffer));
+  setFilter(pcap, handle, filter);
+  return captureOf(pcap, handle, -1);
+}
+
+/** Throws libpcap's own words for what went wrong last. */
+function giveUp(pcap: Library, handle: Deno.PointerObject): never {
+  const text = textAt(pcap.pcap_geterr(handle));
+  pcap.pcap_close(handle);
+  throw new PcapError(text);
+}
+
+function setFilter(pcap: Library, handle: Deno.PointerObject, filter: string): void {
   const program = new Uint8Array(BPF_PROGRAM_BYTES);
-  const expression = encoder.encode(`${options.filter}\0`);
-  if (pcap.pcap_compile(handle, program, expression, 1, PCAP_NETMASK_UNKNOWN) !== 0) fail();
+  if (pcap.pcap_compile(handle, program, cString(filter), 1, PCAP_NETMASK_UNKNOWN) !== 0) {
+    giveUp(pcap, handle);
+  }
   const installed = pcap.pcap_setfilter(handle, program);
   pcap.pcap_freecode(program);
-  if (installed !== 0) fail();
-  if (options.incomingOnly && pcap.pcap_setdirection(handle, PCAP_D_IN) !== 0) fail();
-  if (pcap.pcap_setnonblock(handle, 1, errorBuffer) !== 0) fail();
+  if (installed !== 0) giveUp(pcap, handle);
+}
 
+function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapCapture {
   const headerPointer = new BigUint64Array(1);
   const dataPointer = new BigUint64Array(1);
   let open = true;
   return {
-    fd: pcap.pcap_get_selectable_fd(handle),
+    fd,
     linkType: pcap.pcap_datalink(handle),
     next(): Uint8Array | null {
       const result = pcap.pcap_next_ex(handle, headerPointer, dataPointer);
-      if (result === 0) return null;
+      if (result === 0 || result === PCAP_ERROR_BREAK) return null;
       const header = Deno.UnsafePointer.create(headerPointer[0]!);
       const data = Deno.UnsafePointer.create(dataPointer[0]!);
       if (result < 0 || header === null || data === null) {
         open = false;
-        fail();
+        giveUp(pcap, handle);
       }
       const length = new Deno.UnsafePointerView(header).getUint32(CAPTURED_LENGTH_OFFSET);
       const frame = new Uint8Array(length);
@@ -145,6 +171,14 @@ function load(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
     }
   }
   throw new PcapMissingError("libpcap is not installed");
+}
+
+function cString(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`${text}\0`);
+}
+
+function textAt(pointer: Deno.PointerValue): string {
+  return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
 }
 
 function textOf(buffer: Uint8Array): string {

@@ -112,7 +112,7 @@ async function runConfigured(
   }
 
   const checkOnly = options.has("exit-parse-config");
-  const foreground = options.has("foreground") || checkOnly ||
+  const foreground = options.has("foreground") || options.has("afl-fuzzing") || checkOnly ||
     options.has("exit-parse-digest-cache");
   const inDaemon = isDaemonCopy(host);
   if (!foreground && !inDaemon) {
@@ -130,6 +130,7 @@ async function runConfigured(
   const gatewayOptions: GatewayOptions = {
     testMode: options.has("test"),
     anyDirection: options.has("pcap-any-direction"),
+    fromStdin: options.has("afl-fuzzing"),
     packetLimit,
     rotateDigestCache: options.has("rotate-digest-cache"),
     exitAfterDigestCache: options.has("exit-parse-digest-cache"),

@@ -166,8 +166,7 @@ export const SERVE_OPTIONS: readonly ServeOption[] = [
     argument: "FILE",
     help: "read packets from a capture file",
     group: CAPTURE,
-    later: true,
-    hidden: true,
+    sets: "PCAP_FILE",
   },
   {
     long: "nfq-capture",
@@ -180,10 +179,8 @@ export const SERVE_OPTIONS: readonly ServeOption[] = [
   {
     long: "afl-fuzzing",
     short: "A",
-    help: "read packets from standard input",
+    help: "read packets from standard input, one a line",
     group: CAPTURE,
-    later: true,
-    hidden: true,
   },
   {
     long: "afl-pkt-file",

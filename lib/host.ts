@@ -136,6 +136,7 @@ export interface CopyOfProgram {
 export interface Native {
   readonly libc: Libc;
   openPcap(options: PcapOptions): PcapCapture;
+  openPcapFile(path: string, filter: string): PcapCapture;
 }
 
 /** The controlling terminal, while what is typed stays unseen and unread by the system. */

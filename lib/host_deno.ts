@@ -104,11 +104,11 @@ function openRecordFile(path: string, mode: number): RecordFile {
 }
 
 async function native(): Promise<Native> {
-  const [{ loadLibc }, { openPcap }] = await Promise.all([
+  const [{ loadLibc }, { openPcap, openPcapFile }] = await Promise.all([
     import("../ffi/libc.ts"),
     import("../ffi/libpcap.ts"),
   ]);
-  return { libc: loadLibc(), openPcap };
+  return { libc: loadLibc(), openPcap, openPcapFile };
 }
 
 function startCopy(

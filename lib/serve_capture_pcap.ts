@@ -1,7 +1,8 @@
 // Knocks seen by libpcap on an interface.
 
+import type { PcapCapture } from "../ffi/libpcap.ts";
 import { type Native, reasonOf } from "./host.ts";
-import { type Datagram, parsePacket } from "./net_datagram.ts";
+import { parsePacket } from "./net_datagram.ts";
 import { isKnownLinkType, packetOfFrame } from "./net_frame.ts";
 import { CaptureError, type CaptureSource } from "./serve_capture.ts";
 
@@ -28,36 +29,7 @@ const NO_LIBRARY_HINT =
  */
 export function openPcapSource(native: Native, settings: PcapSettings): CaptureSource {
   const capture = open(native, settings);
-  if (!isKnownLinkType(capture.linkType)) {
-    capture.close();
-    throw new CaptureError(
-      `cannot capture on "${settings.interface}": link type ${capture.linkType} is not known`,
-      "capture on another interface, or receive knocks on a UDP socket with -U",
-    );
-  }
   const waiter = native.libc.waiterFor(capture.fd);
-
-  function drain(limit: number, take: (datagram: Datagram) => void): number {
-    for (let count = 0; count < limit; count++) {
-      const frame = next();
-      if (frame === null) return count;
-      const packet = packetOfFrame(capture.linkType, frame);
-      const datagram = packet === null ? "not-ip" : parsePacket(packet);
-      if (typeof datagram === "object") take(datagram);
-    }
-    return limit;
-  }
-
-  function next(): Uint8Array | null {
-    try {
-      return capture.next();
-    } catch (error) {
-      throw new CaptureError(
-        `Fatal error from pcap on "${settings.interface}": ${reasonOf(error)}`,
-      );
-    }
-  }
-
   return {
     announcement: [
       `Sniffing interface: ${settings.interface}`,
@@ -65,7 +37,7 @@ export function openPcapSource(native: Native, settings: PcapSettings): CaptureS
       "Starting fwknopd main event loop.",
     ],
     wait: waiter.wait,
-    drain,
+    drain: drainOf(capture, settings.interface),
     stop: waiter.wake,
     close() {
       waiter.close();
@@ -74,21 +46,85 @@ export function openPcapSource(native: Native, settings: PcapSettings): CaptureS
   };
 }
 
-function open(native: Native, settings: PcapSettings): ReturnType<Native["openPcap"]> {
+/**
+ * Reads a capture file. At its end the source waits until it is stopped, as fwknopd does, so that
+ * what was granted runs its time.
+ *
+ * @throws {CaptureError} when libpcap, the file or the filter cannot be used
+ */
+export function openPcapFileSource(native: Native, path: string, filter: string): CaptureSource {
+  const capture = checked(path, () => native.openPcapFile(path, filter), "see PCAP_FILE");
+  const stopped = Promise.withResolvers<false>();
+  let atEnd = false;
+  const drain = drainOf(capture, path);
+  return {
+    announcement: [
+      `Reading pcap file: ${path}`,
+      `PCAP filter is: '${filter}'`,
+      "Starting fwknopd main event loop.",
+    ],
+    wait: () => atEnd ? stopped.promise : Promise.resolve(true),
+    drain(limit, take) {
+      const count = drain(limit, take);
+      if (count < limit) atEnd = true;
+      return count;
+    },
+    stop() {
+      atEnd = true;
+      stopped.resolve(false);
+    },
+    close: capture.close,
+  };
+}
+
+/** @param name of the interface or file, for messages */
+function drainOf(capture: PcapCapture, name: string): CaptureSource["drain"] {
+  function next(): Uint8Array | null {
+    try {
+      return capture.next();
+    } catch (error) {
+      throw new CaptureError(`Fatal error from pcap on "${name}": ${reasonOf(error)}`);
+    }
+  }
+  return (limit, take) => {
+    for (let count = 0; count < limit; count++) {
+      const frame = next();
+      if (frame === null) return count;
+      const packet = packetOfFrame(capture.linkType, frame);
+      const datagram = packet === null ? "not-ip" : parsePacket(packet);
+      if (typeof datagram === "object") take(datagram);
+    }
+    return limit;
+  };
+}
+
+function open(native: Native, settings: PcapSettings): PcapCapture {
+  const options = {
+    interface: settings.interface,
+    snapshotLength: settings.snapshotLength,
+    promiscuous: settings.promiscuous,
+    filter: settings.filter,
+    incomingOnly: !settings.anyDirection,
+    bufferBytes: KERNEL_BUFFER_BYTES,
+  };
+  const hint = "see PCAP_INTF and PCAP_FILTER, or the options -i and -P";
+  return checked(settings.interface, () => native.openPcap(options), hint);
+}
+
+/** Opens a capture, or says why it is none that can be used. */
+function checked(name: string, openCapture: () => PcapCapture, hint: string): PcapCapture {
+  let capture: PcapCapture;
   try {
-    return native.openPcap({
-      interface: settings.interface,
-      snapshotLength: settings.snapshotLength,
-      promiscuous: settings.promiscuous,
-      filter: settings.filter,
-      incomingOnly: !settings.anyDirection,
-      bufferBytes: KERNEL_BUFFER_BYTES,
-    });
+    capture = openCapture();
   } catch (error) {
     const missing = error instanceof Error && error.name === "PcapMissingError";
-    throw new CaptureError(
-      `cannot capture on "${settings.interface}": ${reasonOf(error)}`,
-      missing ? NO_LIBRARY_HINT : "see PCAP_INTF and PCAP_FILTER, or the options -i and -P",
-    );
+    const why = `cannot capture on "${name}": ${reasonOf(error)}`;
+    throw new CaptureError(why, missing ? NO_LIBRARY_HINT : hint);
   }
+  if (isKnownLinkType(capture.linkType)) return capture;
+  capture.close();
+  throw new CaptureError(
+    `cannot capture on "${name}": link type ${capture.linkType} is not known`,
+    "capture on another interface, or receive knocks on a UDP socket with -U",
+  );
 }

@@ -51,6 +51,7 @@ const PATH_VARIABLES = [
   "DIGEST_FILE",
   "FWKNOP_PID_FILE",
   "GPG_HOME_DIR",
+  "PCAP_FILE",
 ] as const satisfies readonly ServerVariableName[];
 
 /** A reader whose relative paths mean what they mean now. */

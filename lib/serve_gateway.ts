@@ -7,7 +7,8 @@ import type { ServerConfigReading } from "./conf_fwknopd.ts";
 import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import { type Host, type Native, reasonOf, type SignalName } from "./host.ts";
 import { type CaptureSource, runCapture } from "./serve_capture.ts";
-import { openPcapSource } from "./serve_capture_pcap.ts";
+import { openPcapFileSource, openPcapSource } from "./serve_capture_pcap.ts";
+import { openStdinSource } from "./serve_capture_stdin.ts";
 import { openUdpSource } from "./serve_capture_udp.ts";
 import { createFirewall, type Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
@@ -31,6 +32,8 @@ export interface GatewayOptions {
   readonly testMode: boolean;
   /** Also see what this host sends. */
   readonly anyDirection: boolean;
+  /** Take packets from standard input, one a line, and stop at its end. */
+  readonly fromStdin: boolean;
   /** Packets after which to stop; 0 for no limit. */
   readonly packetLimit: number;
   /** Start with an empty digest cache, keeping the old one beside it. */
@@ -75,7 +78,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     return 0;
   }
 
-  let source = openSource(native, settings.config, options);
+  let source = openSource(host, native, settings.config, options);
   let firewall = createConfiguredFirewall(host, log, settings, options);
   try {
     await firewall?.start();
@@ -145,7 +148,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
   async function replaceChangedParts(next: Settings): Promise<void> {
     const opened = captureKey(next.config) === captureKey(settings.config)
       ? null
-      : openSource(native, next.config, options);
+      : openSource(host, native, next.config, options);
     if (firewallKey(next.config) !== firewallKey(settings.config)) {
       const other = createConfiguredFirewall(host, log, next, options);
       log.warning("The firewall's settings have changed: open grants end now.");
@@ -189,7 +192,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
       log.warning(`Packet count limit (${options.packetLimit}) reached. Exiting...`);
     } else {
       log.info("Gracefully leaving the fwknopd event loop.");
-      log.warning(`Got ${endedBy}. Exiting...`);
+      if (endedBy !== null) log.warning(`Got ${endedBy}. Exiting...`);
     }
   } finally {
     for (const stop of stopListening) stop();
@@ -225,7 +228,16 @@ function policyOf(settings: Settings, options: GatewayOptions, log: Log): Policy
   });
 }
 
-function openSource(native: Native, config: ServerConfig, options: GatewayOptions): CaptureSource {
+function openSource(
+  host: Host,
+  native: Native,
+  config: ServerConfig,
+  options: GatewayOptions,
+): CaptureSource {
+  if (options.fromStdin) return openStdinSource(host);
+  if (config.PCAP_FILE !== null) {
+    return openPcapFileSource(native, config.PCAP_FILE, config.PCAP_FILTER);
+  }
   if (config.ENABLE_UDP_SERVER) return openUdpSource(native, config.UDPSERV_PORT);
   return openPcapSource(native, {
     interface: config.PCAP_INTF,
@@ -251,18 +263,21 @@ function createConfiguredFirewall(
   return createFirewall({ host, log, planner: choosePlanner(host, config), sweepInterval });
 }
 
+/** The variables that a capture depends on. */
+const CAPTURE_VARIABLES = [
+  "ENABLE_UDP_SERVER",
+  "UDPSERV_PORT",
+  "PCAP_INTF",
+  "PCAP_FILE",
+  "PCAP_FILTER",
+  "ENABLE_PCAP_PROMISC",
+  "ENABLE_PCAP_ANY_DIRECTION",
+  "MAX_SNIFF_BYTES",
+] as const;
+
 /** Equal keys mean that one capture does for both configurations. */
 function captureKey(config: ServerConfig): string {
-  const { ENABLE_UDP_SERVER, UDPSERV_PORT, PCAP_INTF, PCAP_FILTER, ENABLE_PCAP_PROMISC } = config;
-  return JSON.stringify([
-    ENABLE_UDP_SERVER,
-    UDPSERV_PORT,
-    PCAP_INTF,
-    PCAP_FILTER,
-    ENABLE_PCAP_PROMISC,
-    config.MAX_SNIFF_BYTES,
-    config.ENABLE_PCAP_ANY_DIRECTION,
-  ]);
+  return JSON.stringify(CAPTURE_VARIABLES.map((name) => config[name]));
 }
 
 /** Equal keys mean that one set of chains does for both configurations. */

@@ -4,7 +4,15 @@ import { match, ok, strictEqual } from "node:assert/strict";
 import { replayDigest } from "../../lib/spa_digest.ts";
 import { savedRules, serve, startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, probe, send, STANZA } from "./knock.ts";
-import { ADDRESSES, GATEWAY_INTERFACE, type Lab, labMissing, labTool, openLab } from "./lab.ts";
+import {
+  ADDRESSES,
+  GATEWAY_INTERFACE,
+  type Lab,
+  labMissing,
+  labTool,
+  openLab,
+  spaCommand,
+} from "./lab.ts";
 
 const SNIFF = `PCAP_INTF ${GATEWAY_INTERFACE}\n`;
 const ignore = labMissing() !== null;
@@ -156,6 +164,51 @@ labTest("packets that the gateway itself sends are seen where that is asked for"
   const packet = knockPacket("tcp/22");
   await lab.gateway.must(labTool("send_udp", ADDRESSES.client, "62201", packet));
   await gateway.waitFor(/Added access rule/);
+});
+
+/** A pcap file (pcap-savefile(5)) of raw IP packets. */
+function pcapFile(packets: readonly Uint8Array[]): Uint8Array {
+  const words = (...numbers: number[]): number[] => [
+    ...new Uint8Array(Uint32Array.from(numbers).buffer),
+  ];
+  const header = [...words(0xa1b2c3d4), 2, 0, 4, 0, ...words(0, 0, 65535, 101)];
+  const records = packets.map((packet) => [
+    ...words(0, 0, packet.length, packet.length),
+    ...packet,
+  ]);
+  return Uint8Array.from([...header, ...records.flat()]);
+}
+
+/** A UDP packet from the lab's client to its gateway. */
+function udpPacket(payload: string): Uint8Array {
+  const uint16 = (number: number): number[] => [number >> 8, number & 255];
+  return Uint8Array.from([
+    ...[0x45, 0, ...uint16(28 + payload.length), 0, 0, 0, 0, 64, 17, 0, 0],
+    ...[192, 0, 2, 10, 192, 0, 2, 1],
+    ...[...uint16(40000), ...uint16(62201), ...uint16(8 + payload.length), 0, 0],
+    ...new TextEncoder().encode(payload),
+  ]);
+}
+
+labTest("packets of a capture file are granted, whatever their age", async (lab) => {
+  const path = `${lab.directory}/knocks.pcap`;
+  await Deno.writeFile(path, pcapFile([udpPacket(knockPacket("tcp/22"))]));
+  const files = await writeGatewayFiles(lab.directory, SNIFF, `${STANZA}FW_ACCESS_TIMEOUT 1\n`);
+  const gateway = await startGateway(lab, files, "--pcap-file", path);
+  await gateway.waitFor(/Added access rule to FWKNOP_INPUT for 192\.0\.2\.10/);
+  await gateway.waitFor(/Removed rule 1/);
+  strictEqual(await gateway.stop(), 0);
+});
+
+labTest("packets from standard input are granted, and its end ends the server", async (lab) => {
+  const files = await writeGatewayFiles(lab.directory, SNIFF, STANZA);
+  const input = `${knockPacket("tcp/22")}\njunk\n${knockPacket("tcp/443")}`;
+  const { status, stderr } = await lab.gateway.run(
+    spaCommand("serve", "-A", ...files.options),
+    input,
+  );
+  strictEqual(status, 0, stderr);
+  match(stderr, /Added access rule .* tcp\/22[^]*Added access rule .* tcp\/443/);
 });
 
 labTest("a firewall command that fails is reported, and the server lives", async (lab) => {
