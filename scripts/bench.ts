@@ -1,6 +1,7 @@
 // Measures fwknopd and spa side by side, prints a table and writes all figures as JSON. It judges
 // nothing: a slow machine makes slow figures, not failures.
 
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { hasProgram, labMissing } from "../tests/lab/lab.ts";
 import { must } from "../tests/lab/process.ts";
@@ -65,13 +66,14 @@ async function measure(
   plan: Plan,
   signal: AbortSignal,
 ): Promise<ProgramResult> {
-  const version = await versionOf(program);
+  let version: string = program;
   const outcomes: Partial<Record<Measurement, Outcome>> = {};
   const record = (measurement: Measurement, outcome: Outcome): void => {
     outcomes[measurement] = outcome;
     console.error(`${version}: ${MEASUREMENTS[measurement]}: ${formatOutcome(outcome)}`);
   };
   try {
+    version = await versionOf(program);
     await measureProgram(program, plan, record, signal);
     return { version, outcomes, failure: null };
   } catch (error) {
@@ -117,7 +119,7 @@ async function main(): Promise<number> {
     programs[program] = await measure(program, plan, stop.signal);
   }
   const report: Report = { date, machine: await machineFacts(), plan, programs };
-  await Deno.mkdir(new URL(".", `file://${json}`), { recursive: true });
+  await Deno.mkdir(dirname(json), { recursive: true });
   await Deno.writeTextFile(json, `${JSON.stringify(report, null, 2)}\n`);
   console.log(formatReport(report));
   return Object.values(programs).every(({ failure }) => failure === null) ? 0 : 1;

@@ -15,7 +15,7 @@ const READY = /Starting fwknopd main event loop|Kicking off UDP server/;
 const STANZA = "bench";
 
 /** The command that starts a server with fwknopd's options, or a client with fwknop's. */
-export function commandOf(program: ProgramName, part: "serve" | "knock"): string[] {
+function commandOf(program: ProgramName, part: "serve" | "knock"): string[] {
   if (program === "spa") return spaCommand(part);
   return [part === "serve" ? "fwknopd" : "fwknop"];
 }

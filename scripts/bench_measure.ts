@@ -76,12 +76,13 @@ async function measureInLab(
     const command = knockCommand(program, lab, { server: ADDRESSES.client, port: 22 });
     return probe({ what: "wire", command });
   };
-  /** A first round that does not count: neighbours learn their addresses, the daemon is ready. */
+  /** A first round that does not count: programs are read in, neighbours learn addresses. */
   const warmUp = async (daemon: Watched): Promise<void> => {
     if (await packetRound() === null) throw new Error("a valid knock opened nothing");
     await daemon.waitFor(new RegExp(GRANTED));
   };
 
+  await wireRound();
   record("knockToWire", await rounds(plan.rounds, wireRound));
 
   await withDaemon(program, lab, [], async (daemon) => {

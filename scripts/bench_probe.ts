@@ -67,31 +67,23 @@ function createRounds(gateway: string, metronome: Metronome) {
     const send = (): void => void socket.send(probe, to(port)).catch(() => {});
     try {
       await socket.send(probe, to(port));
-      const answer = socket.receive().catch(() => null);
+      const answer = socket.receive().then(
+        ([data]) => ({ data, at: performance.now() }),
+        () => null,
+      );
       probe[0] = 1;
       metronome.start(send);
       const begin = performance.now();
       await act(socket);
-      const received = await answer;
-      const end = performance.now();
-      if (received === null) return null;
-      if (received[0][0] === 0) throw new Error(`port ${port} was open before the knock`);
-      return end - begin;
+      const echo = await answer;
+      if (echo === null) return null;
+      if (echo.data[0] === 0) throw new Error(`port ${port} was open before the knock`);
+      return echo.at - begin;
     } finally {
       metronome.stop();
       clearTimeout(timer);
       close(socket);
     }
-  }
-
-  async function knock(command: readonly string[], port: number): Promise<number | null> {
-    const ended: Promise<void>[] = [];
-    const milliseconds = await untilOpen(port, () => {
-      ended.push(startClient(command));
-      return Promise.resolve();
-    });
-    await Promise.all(ended);
-    return milliseconds;
   }
 
   async function wire(command: readonly string[]): Promise<number | null> {
@@ -100,9 +92,8 @@ function createRounds(gateway: string, metronome: Metronome) {
     try {
       const arrival = socket.receive().then(() => performance.now(), () => null);
       const begin = performance.now();
-      const ended = startClient(command);
+      await runClient(command);
       const end = await arrival;
-      await ended;
       return end === null ? null : end - begin;
     } finally {
       clearTimeout(timer);
@@ -129,7 +120,7 @@ function createRounds(gateway: string, metronome: Metronome) {
       case "packet":
         return packetRound(order.packet, order.port);
       case "knock":
-        return knock(order.command, order.port);
+        return untilOpen(order.port, () => runClient(order.command));
       case "wire":
         return wire(order.command);
       case "burst":
@@ -138,12 +129,18 @@ function createRounds(gateway: string, metronome: Metronome) {
   };
 }
 
-/** Starts a client program; resolves at its end, rejects when it failed. */
-async function startClient([program = "", ...args]: readonly string[]): Promise<void> {
-  const child = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "piped" });
-  const { code, stderr } = await child.spawn().output();
+/** Runs a client program to its end; rejects when it fails. */
+async function runClient([program = "", ...args]: readonly string[]): Promise<void> {
+  const { code, stderr } = await new Deno.Command(program, {
+    args,
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+    signal: AbortSignal.timeout(ROUND_LIMIT),
+  }).spawn().output();
   if (code !== 0) {
-    throw new Error(`${program}: status ${code}\n${new TextDecoder().decode(stderr)}`);
+    const text = new TextDecoder().decode(stderr).trim();
+    throw new Error(`${program} ended with status ${code}: ${text}`);
   }
 }
 

@@ -114,7 +114,7 @@ Deno.test("workBetween() counts new threads in full and is not misled by threads
 
 Deno.test({
   name:
-    "the probe measures from a client's start to the moment a port opens, and refuses open ports",
+    "the probe measures from a client's start to the moment a port opens, and tells what went wrong",
   ignore: labMissing() !== null,
   async fn() {
     const lab = await openLab();
@@ -128,6 +128,10 @@ Deno.test({
       assert.ok(milliseconds !== null);
       assert.ok(milliseconds > 0 && milliseconds <= performance.now() - begin);
       await assert.rejects(probe(round), /port 5001 was open before the knock/);
+      await assert.rejects(
+        probe({ what: "wire", command: ["sh", "-c", "echo no key >&2; exit 3"] }),
+        /sh ended with status 3: no key/,
+      );
     } finally {
       await lab.close();
     }
