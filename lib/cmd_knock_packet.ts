@@ -2,7 +2,7 @@
 
 import { findKeys, type KnockKeys } from "./cmd_knock_keys.ts";
 import { buildMessage, chooseUsername, isSourceAddress } from "./cmd_knock_message.ts";
-import { checkTransport, planTransmission, transmit } from "./cmd_knock_send.ts";
+import { planTransmission, transmit } from "./cmd_knock_send.ts";
 import { asksForAddress } from "./cmd_knock_settings.ts";
 import {
   type MadePacket,
@@ -12,7 +12,7 @@ import {
   showTransmission,
 } from "./cmd_knock_show.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
-import { type Complaint, done, failure, type Outcome, type Ui } from "./cmd_ui.ts";
+import { done, failure, type Outcome, type Ui } from "./cmd_ui.ts";
 import { type Host, reasonOf } from "./host.ts";
 import { type RijndaelMode, SALT_LENGTH } from "./spa_cipher.ts";
 import type { SpaError } from "./spa_error.ts";
@@ -26,8 +26,7 @@ export async function sendPacket(
   host: Host,
   ui: Ui,
 ): Promise<Outcome<void>> {
-  const unavailable = checkAvailable(settings);
-  if (unavailable !== null) return { ok: false, complaint: unavailable };
+  if (settings.useGpg) return failure("cannot encrypt with GnuPG: that is not available yet");
   const allowIp = await findAllowIp(settings, host, ui);
   if (!allowIp.ok) return allowIp;
   const message = buildMessage(settings, {
@@ -57,14 +56,6 @@ export async function sendPacket(
   if (!sent.ok) return sent;
   showSent(sent.value, plan.value, made.value, settings, ui);
   return done(undefined);
-}
-
-/** What this program does not do yet, or null; a test sends nothing and so can do more. */
-function checkAvailable(settings: KnockSettings): Complaint | null {
-  if (settings.useGpg) {
-    return failure("cannot encrypt with GnuPG: that is not available yet").complaint;
-  }
-  return settings.test ? null : checkTransport(settings.transport ?? "udp");
 }
 
 /** The address to allow; null when nothing names one. */

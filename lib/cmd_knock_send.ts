@@ -1,6 +1,6 @@
 // How a packet leaves: one entry for each transport that works, and what all of them share.
 
-import { type Complaint, done, failure, misuse, type Outcome } from "./cmd_ui.ts";
+import { done, failure, misuse, type Outcome } from "./cmd_ui.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
 import { DEFAULT_PORT, isRawTransport } from "./cmd_knock_settings.ts";
 import type { TransportName } from "./conf_fwknoprc_variables.ts";
@@ -25,16 +25,27 @@ export interface Transmission {
   readonly family: AddressFamily | null;
   /** Milliseconds. */
   readonly timeout: number;
+  /** Source address of a raw packet; null leaves it to the system. */
+  readonly spoofSource: string | null;
+  readonly icmp: { readonly type: number; readonly code: number };
 }
 
 type Send = (to: Endpoint, packet: Transmission, host: Host) => Promise<number>;
 
 /** Sends the payload and gives the bytes sent; throws what the system says. */
-const TRANSPORTS: Readonly<Partial<Record<TransportName, Send>>> = {
+const TRANSPORTS: Readonly<Record<TransportName, Send>> = {
   udp: (to, { payload, sourcePort }, host) => host.sendDatagram(to, encode(payload), sourcePort),
   tcp: sendStream,
   http: sendStream,
+  udpraw: sendRaw,
+  tcpraw: sendRaw,
+  icmp: sendRaw,
 };
+
+async function sendRaw(to: Endpoint, packet: Transmission, host: Host): Promise<number> {
+  const { sendRawPacket } = await import("./cmd_knock_raw.ts");
+  return await sendRawPacket(to, packet, host);
+}
 
 async function sendStream(to: Endpoint, packet: Transmission, host: Host): Promise<number> {
   const bytes = encode(packet.payload);
@@ -50,15 +61,6 @@ const DEFAULT_TIMEOUT = 10_000;
 
 /** What fwknop's servers look for in a request. */
 export const DEFAULT_USER_AGENT = "Fwknop/2.6.11";
-
-/** Why packets cannot be sent by a transport, or null. */
-export function checkTransport(transport: TransportName): Complaint | null {
-  if (TRANSPORTS[transport] !== undefined) return null;
-  return failure(
-    `packet not sent: -P ${transport} is not available yet`,
-    `use ${Object.keys(TRANSPORTS).join(", ")}`,
-  ).complaint;
-}
 
 /**
  * Plans how a packet goes.
@@ -93,7 +95,10 @@ export function planTransmission(
     sourcePort: settings.sourcePort ?? (isRawTransport(transport) ? drawPort() : 0),
     payload: transport === "http" ? httpRequest(wire, server, userAgent, proxy.value) : wire,
     proxy: proxy.value,
-    family: settings.family ?? (settings.serverResolveIpv4 ? "ipv4" : null),
+    family: settings.family ??
+      (settings.serverResolveIpv4 || isRawTransport(transport) ? "ipv4" : null),
+    spoofSource: settings.spoofSource ?? null,
+    icmp: { type: settings.icmpType ?? 0, code: settings.icmpCode ?? 0 },
     timeout: settings.networkTimeout ?? DEFAULT_TIMEOUT,
   });
 }
@@ -151,7 +156,6 @@ export interface Sent {
 /** Sends a packet once, to the first address of the server that takes it. */
 export async function transmit(packet: Transmission, host: Host): Promise<Outcome<Sent>> {
   const send = TRANSPORTS[packet.transport];
-  if (send === undefined) throw new Error(`no transport ${packet.transport}`);
   const { server, port } = packet.proxy ?? packet;
   const addresses = await findAddresses(server, packet.family, host);
   if (!addresses.ok) return addresses;
@@ -166,6 +170,9 @@ export async function transmit(packet: Transmission, host: Host): Promise<Outcom
   }
   return failure(
     `packet not sent: cannot reach ${server} port ${port} over ${packet.transport}: ${reason}`,
+    isRawTransport(packet.transport) && /not permitted/.test(reason)
+      ? "raw sockets take root, or the capability CAP_NET_RAW"
+      : undefined,
   );
 }
 

@@ -3,6 +3,7 @@
 
 import type { Libc } from "../ffi/libc.ts";
 import type { PcapCapture, PcapOptions } from "../ffi/libpcap.ts";
+import type { RawSocket } from "../ffi/raw_socket.ts";
 
 /** What `stat` and `lstat` tell of a path. */
 export interface FileInfo {
@@ -197,6 +198,8 @@ export interface Host {
   /** Connects over TCP, writes all and closes; rejects when that takes more milliseconds than `timeout`. */
   sendStream(to: Endpoint, payload: Uint8Array, timeout: number): Promise<void>;
 
+  /** Opens a socket for whole IPv4 packets, which takes CAP_NET_RAW. */
+  openRawSocket(): Promise<RawSocket>;
   /** Fetches a page; rejects for everything but a success within `timeout` milliseconds. */
   fetchPage(url: string, options: FetchOptions): Promise<FetchedPage>;
 

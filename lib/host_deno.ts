@@ -48,6 +48,7 @@ export function denoHost(): Host {
     resolve,
     sendDatagram,
     sendStream,
+    openRawSocket: async () => (await import("../ffi/raw_socket.ts")).openRawSocket(),
     fetchPage,
     readLines,
     openTerminal: async () => (await import("./host_deno_terminal.ts")).openTerminal(),

@@ -424,3 +424,33 @@ Deno.test("knock knows the option names of the Perl fwknop", async () => {
   assert.equal(open(ran.packets[0]?.payload ?? "").username, "bob");
   assert.ok(ran.files.has("/p"));
 });
+
+Deno.test("knock makes raw packets with their own IP header", async (t) => {
+  const cases: ReadonlyArray<
+    readonly [options: string, protocol: number, headers: number, first: number, second: number]
+  > = [
+    ["-P udpraw -S 5000 -p 6000", 17, 28, 5000, 6000],
+    ["-P tcpraw -S 5000 -p 6000", 6, 40, 5000, 6000],
+    ["-P icmp", 1, 28, 0, -1],
+    ["-P icmp --icmp-type 8 --icmp-code 0", 1, 28, 0x0800, -1],
+    ["-P icmp --icmp-type 3 --icmp-code 7", 1, 28, 0x0307, -1],
+  ];
+  for (const [options, protocol, headers, first, second] of cases) {
+    for (const spoof of [[], ["-Q", "9.8.7.6"]]) {
+      await t.step(`${options} ${spoof.join(" ")}`, async () => {
+        const ran = await knockBare([...REQUEST, ...options.split(" "), ...spoof, "-v"]);
+        assert.deepEqual([ran.status, ran.stderr()], [0, ""]);
+        const { packet, destination } = ran.rawPackets[0] ?? { packet: new Uint8Array(0) };
+        const view = new DataView(packet.buffer, packet.byteOffset);
+        assert.equal(destination, "192.0.2.1");
+        assert.equal(packet[9], protocol);
+        assert.equal(packet.slice(12, 16).join("."), spoof[1] ?? "192.0.2.99");
+        assert.equal(view.getUint16(20), first);
+        if (second >= 0) assert.equal(view.getUint16(22), second);
+        const payload = new TextDecoder().decode(packet.subarray(headers));
+        assert.equal(open(payload).message, "1.2.3.4,tcp/22");
+        assert.match(ran.stdout(), new RegExp(`bytes sent: ${packet.length}\\n$`));
+      });
+    }
+  }
+});

@@ -25,6 +25,12 @@ export interface MemoryPacket {
   readonly sourcePort: number;
 }
 
+/** A packet that was sent with its IP header. */
+export interface MemoryRawPacket {
+  readonly packet: Uint8Array;
+  readonly destination: string;
+}
+
 /** What a test sets up. */
 export interface MemorySetup {
   readonly env?: Readonly<Record<string, string>>;
@@ -49,6 +55,7 @@ export interface MemoryHost {
   readonly host: Host;
   readonly files: Map<string, MemoryFile>;
   readonly packets: MemoryPacket[];
+  readonly rawPackets: MemoryRawPacket[];
   stdout(): string;
   stderr(): string;
   /** What was shown on the terminal that secrets are asked on. */
@@ -62,6 +69,7 @@ export function memoryHost(setup: MemorySetup = {}): MemoryHost {
     files.set(path, { text, mode: 0o600 });
   }
   const packets: MemoryPacket[] = [];
+  const rawPackets: MemoryRawPacket[] = [];
   let stdout = "";
   let stderr = "";
   let prompts = "";
@@ -130,6 +138,15 @@ export function memoryHost(setup: MemorySetup = {}): MemoryHost {
     },
     sendDatagram: (to, bytes, port) => Promise.resolve(deliver("udp", to, bytes, port)),
     sendStream: (to, bytes) => Promise.resolve(void deliver("tcp", to, bytes, 0)),
+    openRawSocket: () =>
+      Promise.resolve({
+        sourceFor: () => Uint8Array.of(192, 0, 2, 99),
+        send: (packet, destination) => {
+          rawPackets.push({ packet, destination: [...destination].join(".") });
+          return packet.length;
+        },
+        close: () => {},
+      }),
     fetchPage: (url) => {
       const body = setup.pages?.[url];
       return body === undefined
@@ -170,6 +187,7 @@ export function memoryHost(setup: MemorySetup = {}): MemoryHost {
     host,
     files,
     packets,
+    rawPackets,
     stdout: () => stdout,
     stderr: () => stderr,
     prompts: () => prompts,

@@ -53,7 +53,7 @@ Deno.test({
       const config = `${lab.directory}/fwknopd.conf`;
       await Deno.writeTextFile(rcFile, rcText(), { mode: 0o600 });
       await Deno.writeTextFile(access, accessText(), { mode: 0o600 });
-      await Deno.writeTextFile(config, "PCAP_INTF outside;\nPCAP_FILTER udp port 62201;\n", {
+      await Deno.writeTextFile(config, "PCAP_INTF outside;\nPCAP_FILTER port 62201 or icmp;\n", {
         mode: 0o600,
       });
       const server = lab.gateway.start([
@@ -102,6 +102,17 @@ Deno.test({
         "over IPv4 only, from a chosen port",
         () => opens(spaCommand("knock"), "hmac-MD5", "-S", "40000", "-4"),
       );
+
+      for (const transport of ["udpraw", "tcpraw", "icmp"]) {
+        await t.step(
+          `over ${transport}, from another's address`,
+          () => opens(spaCommand("knock"), "hmac-SHA256", "-P", transport, "-Q", "203.0.113.9"),
+        );
+        await t.step(
+          `over ${transport}, from its own address`,
+          () => opens(spaCommand("knock"), "by-source", "-P", transport, "-s"),
+        );
+      }
 
       const stranger = await lab.client.run(
         spaCommand(
