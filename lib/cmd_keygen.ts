@@ -2,12 +2,20 @@
 // stanzas for a client's .fwknoprc and its gateway's access.conf.
 
 import { type OptionSpec, parseOptions } from "./cmd_getopt.ts";
+import {
+  clientStanza,
+  gatewayStanza,
+  keyRecord,
+  readStanzaOptions,
+  type Stanzas,
+} from "./cmd_keygen_stanza.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
 import { createUi, done, EXIT, failure, misuse, type Outcome, type Ui } from "./cmd_ui.ts";
+import { listStanzas, sameStanza } from "./conf_fwknoprc.ts";
 import { parseWholeNumber } from "./conf_fwknoprc_values.ts";
 import { DIGEST_LIST } from "./conf_fwknoprc_variables.ts";
 import { type Host, reasonOf } from "./host.ts";
-import { type DigestName, parseDigestName } from "./spa_digest.ts";
+import { parseDigestName } from "./spa_digest.ts";
 import { type GeneratedKeys, generateKeys, type KeyOptions } from "./spa_key.ts";
 
 const KEYS = "Keys";
@@ -137,36 +145,6 @@ function readLength(
   return misuse(`Invalid ${what} length '${text}', must be in [1-${maximum}]`);
 }
 
-interface Stanzas {
-  readonly name: string;
-  readonly server: string;
-  readonly access: string;
-}
-
-function readStanzaOptions(given: Given): Outcome<Stanzas | null> {
-  const name = given.get("stanza");
-  const server = given.get("server");
-  if (name === undefined) {
-    const needing = ["server", "access", "rc-file", "access-file"].find((long) => given.has(long));
-    return needing === undefined ? done(null) : misuse(`--${needing} needs --stanza NAME`);
-  }
-  if (server === undefined) return misuse("--stanza needs --server HOST");
-  if (name === "" || /[\]\p{Cc}]/u.test(name)) {
-    return misuse(`cannot use "${name}" as the name of a stanza`);
-  }
-  if (!/^[^\s;#\p{Cc}]+$/u.test(server)) return misuse(`cannot use "${server}" as the gateway`);
-  const access = given.get("access") ?? "tcp/22";
-  if (!access.split(",").every(isProtocolPort)) {
-    return misuse(`cannot use "${access}" as --access`, "give tcp/22 or tcp/80,udp/53");
-  }
-  return done({ name, server, access });
-}
-
-function isProtocolPort(item: string): boolean {
-  const port = /^(?:tcp|udp)\/(\d+)$/.exec(item)?.[1];
-  return port !== undefined && parseWholeNumber(port, 1, 65535) !== null;
-}
-
 /** Everything the output is made of. */
 interface Output {
   readonly keys: GeneratedKeys;
@@ -211,44 +189,6 @@ function writeKeyFile(
   return done(undefined);
 }
 
-function keyRecord(keys: GeneratedKeys, { hmacType }: KeyOptions): Record<string, string> {
-  return {
-    KEY_BASE64: keys.keyBase64,
-    HMAC_KEY_BASE64: keys.hmacKeyBase64,
-    HMAC_DIGEST_TYPE: lowerCase(hmacType),
-  };
-}
-
-function lowerCase(hmacType: DigestName = "SHA256"): string {
-  return hmacType.toLowerCase();
-}
-
-/** The stanza for the client's .fwknoprc, without a heading comment. */
-function clientStanza({ name, server, access }: Stanzas, record: Record<string, string>): string {
-  return formatStanza(`[${name}]`, {
-    SPA_SERVER: server,
-    ACCESS: access,
-    ALLOW_IP: "resolve",
-    ...record,
-    USE_HMAC: "Y",
-  });
-}
-
-/** The stanza for the gateway's access.conf. */
-function gatewayStanza({ access }: Stanzas, record: Record<string, string>): string {
-  return formatStanza(null, {
-    SOURCE: "ANY",
-    OPEN_PORTS: access,
-    REQUIRE_SOURCE_ADDRESS: "Y",
-    ...record,
-  });
-}
-
-function formatStanza(header: string | null, variables: Record<string, string>): string {
-  const lines = Object.entries(variables).map(([name, value]) => `${name.padEnd(24)}    ${value}`);
-  return [...(header === null ? [] : [header]), ...lines, ""].join("\n");
-}
-
 function deliverStanzas(
   { keys, options, given }: Output,
   stanzas: Stanzas,
@@ -269,6 +209,10 @@ function deliverStanzas(
   const rcFile = given.get("rc-file");
   const accessFile = given.get("access-file");
   if (rcFile !== undefined) {
+    const names = existingStanzas(rcFile, host);
+    if (names.some((name) => sameStanza(name, stanzas.name))) {
+      return failure(`cannot add stanza [${stanzas.name}] to ${rcFile}: there is one already`);
+    }
     const added = append(rcFile, client, host);
     if (!added.ok) return added;
     ui.print(`[+] Wrote stanza [${stanzas.name}] to: ${rcFile}`);
@@ -287,6 +231,14 @@ function deliverStanzas(
   if (file !== undefined) return writeKeyFile(file, text, given.has("force"), host, ui);
   host.stdout(text);
   return done(undefined);
+}
+
+function existingStanzas(file: string, host: Host): string[] {
+  try {
+    return listStanzas(host.readTextFile(file));
+  } catch {
+    return [];
+  }
 }
 
 /** Adds a stanza below what a file holds; creates the file for its owner only. */

@@ -145,3 +145,13 @@ Deno.test("keygen appends stanzas to files and keeps what is there", async () =>
   assert.equal(fresh.files.get("/new")?.mode, 0o600);
   assert.match(fresh.stdout(), /# access.conf of the gateway\nSOURCE/);
 });
+
+Deno.test("keygen adds no second stanza of a name", async () => {
+  const files = { "/rc": "[GW]\nKEY precious\n" };
+  const args = ["--stanza", "gw", "--server", "h", "--rc-file", "/rc", "--access-file", "/access"];
+  const ran = await keygen(args, { files });
+  assert.match(ran.stderr(), /cannot add stanza \[gw\] to \/rc: there is one already/);
+  assert.equal(ran.status, 1);
+  assert.equal(ran.files.get("/rc")?.text, files["/rc"]);
+  assert.equal(ran.files.has("/access"), false);
+});
