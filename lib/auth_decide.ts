@@ -3,12 +3,20 @@
 
 import type { LogEvent, LogLevel, RefusalReason } from "./auth_event.ts";
 import type { Grant } from "./auth_grant.ts";
+import { type GpgAnswer, type GpgRequest, judgeSigner } from "./auth_gpg.ts";
 import { type Knock, recordOf } from "./auth_knock.ts";
-import { type Candidate, openWith, prepareStanza } from "./auth_open.ts";
+import {
+  type Candidate,
+  type Opened,
+  openWith,
+  openWithAnswer,
+  prepareStanza,
+} from "./auth_open.ts";
 import type { ReplayMemory, ReplayRecord } from "./auth_replay.ts";
-import { judgeRequest, type PolicySettings } from "./auth_request.ts";
+import { judgeRequest, type PolicySettings, type Say } from "./auth_request.ts";
 import type { Stanza } from "./conf_access.ts";
 import { addressListHas } from "./net_address.ts";
+import { formatFieldDump } from "./spa_dump.ts";
 
 /** Everything a decision goes by, made ready once for many packets. */
 export interface Policy extends PolicySettings {
@@ -33,23 +41,30 @@ export interface Decision {
 }
 
 /**
+ * A decision on its way. It yields a message when gpg has to decrypt one, and goes on with the
+ * answer; most decisions need none and are done at the first step.
+ */
+export type Deliberation = Generator<GpgRequest, Decision, GpgAnswer>;
+
+/**
  * Tries the stanzas for this source in order until one grants access.
  *
  * A stanza checks the HMAC first, then whether the packet was seen before, and only then decrypts.
  *
- * @param now wall clock in seconds since 1970 UTC
+ * @param arrival wall clock in seconds since 1970 UTC
  */
-export function decide(
+export function* decide(
   knock: Knock,
   policy: Policy,
   replays: Pick<ReplayMemory, "find">,
-  now: number,
-): Decision {
+  arrival: number,
+): Deliberation {
   const events: LogEvent[] = [];
   const source = knock.source.text;
   const say = (level: LogLevel, text: string): void => {
     if (level !== "debug" || policy.verbose) events.push({ level, text });
   };
+  let now = arrival;
   let remember: ReplayRecord | null = null;
   let reason: RefusalReason = "no-stanza-for-source";
   let closest: number | null = null;
@@ -68,27 +83,48 @@ export function decide(
       continue;
     }
     closest = stanza.number;
-    const opened = openWith(candidate, knock, replays, now);
-    if (!opened.ok && opened.reason === "replay") {
-      say(opened.level, opened.text);
-      reason = "replay";
-      break;
+    let opened = openWith(candidate, knock, replays, now);
+    if (opened.kind !== "refused" || opened.reason !== "replay") {
+      say("info", `${tag} SPA Packet from IP: ${source} received with access source match`);
+      say("debug", `SPA Packet: '${knock.wire}'`);
     }
-    say("info", `${tag} SPA Packet from IP: ${source} received with access source match`);
-    say("debug", `SPA Packet: '${knock.wire}'`);
-    if (!opened.ok) {
+    if (opened.kind === "needs-gpg") {
+      const answer = yield opened.request;
+      now = answer.now;
+      opened = openWithAnswer(candidate, knock, replays, opened.text, answer);
+    }
+    if (opened.kind === "refused") {
       reason = opened.reason;
-      say(opened.level, opened.text);
+      for (const text of opened.texts) say(opened.level, text);
+      if (reason === "replay") break;
       continue;
     }
     if (!policy.testMode) {
       remember = recordOf(knock, now);
     }
-    const verdict = judgeRequest(stanza, knock, opened.packet, policy, now, say);
+    const verdict = judgeOpened(opened, stanza, knock, policy, now, say);
     if (typeof verdict === "object") return { verdict, stanza: stanza.number, remember, events };
     reason = verdict;
     if (reason === "invalid-allow-address") break;
   }
   if (!sourceIsKnown) say("warning", `No access data found for source IP: ${source}`);
   return { verdict: reason, stanza: closest, remember, events };
+}
+
+/** Who signed it, then what it asks for. */
+function judgeOpened(
+  { packet, gpg, signature }: Opened,
+  stanza: Stanza,
+  knock: Knock,
+  policy: Policy,
+  now: number,
+  say: Say,
+): Grant | RefusalReason {
+  const prefix = `[${knock.source.text}] (stanza #${stanza.number})`;
+  if (policy.verbose) {
+    const dump = formatFieldDump(gpg === null ? packet : { ...packet, gpg });
+    say("debug", `${prefix} SPA Decode (res=0):\n${dump}`);
+  }
+  const unknown = signature === null ? null : judgeSigner(stanza, signature, prefix, say);
+  return unknown ?? judgeRequest(stanza, knock, packet, policy, now, say);
 }

@@ -18,6 +18,8 @@ export type RefusalReason =
   | "hmac-mismatch"
   | "replay"
   | "undecodable"
+  | "gpg-busy"
+  | "signer-not-listed"
   | "too-old-or-new"
   | "invalid-allow-address"
   | "source-address-required"

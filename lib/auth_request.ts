@@ -14,7 +14,6 @@ import { grantSeconds, portsAllowed } from "./auth_policy.ts";
 import type { Stanza } from "./conf_access.ts";
 import { type IpAddress, parseIp } from "./net_address.ts";
 import { formatPorts } from "./net_port.ts";
-import { formatFieldDump } from "./spa_dump.ts";
 import { parseAccessMessage } from "./spa_message.ts";
 import type { DecodedPacket } from "./spa_packet.ts";
 
@@ -52,9 +51,6 @@ export function judgeRequest(
   const source = knock.source.text;
   const tag = `(stanza #${stanza.number})`;
   const prefix = `[${source}] ${tag}`;
-  if (policy.verbose) {
-    say("debug", `${prefix} SPA Decode (res=0):\n${formatFieldDump(packet)}`);
-  }
   const difference = Math.abs(Math.floor(now) - packet.timestamp);
   if (policy.maxPacketAge !== null && difference > policy.maxPacketAge) {
     say("warning", `${prefix} SPA data time difference is too great (${difference} seconds).`);

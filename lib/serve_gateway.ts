@@ -11,6 +11,7 @@ import { openPcapFileSource, openPcapSource } from "./serve_capture_pcap.ts";
 import { openStdinSource } from "./serve_capture_stdin.ts";
 import { openUdpSource } from "./serve_capture_udp.ts";
 import { createFirewall, type Firewall } from "./serve_firewall.ts";
+import { createGpgDecryptor } from "./serve_gpg.ts";
 import type { Log } from "./serve_log.ts";
 import { createMonitor } from "./serve_monitor.ts";
 import { openReplayFile, type ReplayFile, rotateReplayFile } from "./serve_replay_file.ts";
@@ -95,6 +96,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     firewall,
     log,
   });
+  const gpg = createGpgDecryptor(host);
   const underway = new Set<Promise<void>>();
   const submit = (request: SentryRequest): void => {
     const task = monitor.carryOut(request).finally(() => underway.delete(task));
@@ -105,6 +107,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     replays,
     log,
     now: host.now,
+    decrypt: gpg.decrypt,
     submit,
   });
 
@@ -197,6 +200,8 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
   } finally {
     for (const stop of stopListening) stop();
     await reloading;
+    if (endedBy !== null) gpg.close();
+    await sentry.settled();
     await Promise.all(underway);
     await firewall?.stop();
     replayFile?.close();

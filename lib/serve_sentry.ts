@@ -1,8 +1,9 @@
 // The half of the daemon that reads what strangers send: shape, decision, replay memory.
 // It touches neither files nor the firewall; what is to be done goes to the monitor as a request.
 
-import { decide, type Decision, type Policy } from "./auth_decide.ts";
+import { decide, type Decision, type Deliberation, type Policy } from "./auth_decide.ts";
 import type { RefusalReason } from "./auth_event.ts";
+import type { GpgAnswer, GpgRequest } from "./auth_gpg.ts";
 import type { Grant } from "./auth_grant.ts";
 import type { Knock } from "./auth_knock.ts";
 import type { ReplayMemory, ReplayRecord } from "./auth_replay.ts";
@@ -31,6 +32,8 @@ export interface Sentry {
   receive(datagram: Datagram): void;
   /** Puts a new policy in force for the datagrams that follow. */
   setPolicy(policy: Policy): void;
+  /** Resolves when no datagram waits for gpg any more. */
+  settled(): Promise<void>;
   readonly tally: Tally;
 }
 
@@ -41,6 +44,8 @@ export interface SentryParts {
   readonly log: Log;
   /** Wall clock: milliseconds since 1970 UTC. */
   readonly now: () => number;
+  /** Has gpg decrypt a message; never rejects. */
+  readonly decrypt: (request: GpgRequest) => Promise<GpgAnswer["decryption"]>;
   readonly submit: (request: SentryRequest) => void;
 }
 
@@ -48,6 +53,7 @@ export interface SentryParts {
 export function createSentry(parts: SentryParts): Sentry {
   const { replays, log, submit } = parts;
   const tally: Tally = new Map();
+  const waiting = new Set<Promise<void>>();
   let policy = parts.policy;
 
   function count(what: RefusalReason | "granted"): void {
@@ -69,15 +75,37 @@ export function createSentry(parts: SentryParts): Sentry {
     const { protocol, sourcePort, destinationPort } = datagram;
     const { wire } = shape.value;
     const knock: Knock = { wire, protocol, source, sourcePort, destination, destinationPort };
-    const seconds = parts.now() / 1000;
-    const decision = decide(knock, policy, replays, seconds);
+    const deliberation = decide(knock, policy, replays, parts.now() / 1000);
+    const step = deliberation.next();
+    if (step.done) return conclude(source.text, step.value, policy);
+    const task = waitForGpg(deliberation, step.value, source.text, policy)
+      .finally(() => waiting.delete(task));
+    waiting.add(task);
+  }
+
+  /** Other datagrams are judged meanwhile; this one goes on under the policy that it began with. */
+  async function waitForGpg(
+    deliberation: Deliberation,
+    request: GpgRequest,
+    source: string,
+    itsPolicy: Policy,
+  ): Promise<void> {
+    let step: IteratorResult<GpgRequest, Decision> = { done: false, value: request };
+    while (!step.done) {
+      const decryption = await parts.decrypt(step.value);
+      step = deliberation.next({ decryption, now: parts.now() / 1000 });
+    }
+    conclude(source, step.value, itsPolicy);
+  }
+
+  function conclude(source: string, decision: Decision, itsPolicy: Policy): void {
     for (const { level, text } of decision.events) log[level](text);
     count(typeof decision.verdict === "object" ? "granted" : decision.verdict);
     if (decision.remember !== null) {
-      replays.prune(seconds);
-      replays.add(decision.remember, keepUntil(decision.remember, policy));
+      replays.prune(parts.now() / 1000);
+      replays.add(decision.remember, keepUntil(decision.remember, itsPolicy));
     }
-    passOn(source.text, decision);
+    passOn(source, decision);
   }
 
   function passOn(packetSource: string, decision: Decision): void {
@@ -90,6 +118,9 @@ export function createSentry(parts: SentryParts): Sentry {
   return {
     receive,
     setPolicy: (next) => void (policy = next),
+    settled: async () => {
+      while (waiting.size > 0) await Promise.all(waiting);
+    },
     tally,
   };
 }

@@ -1,6 +1,7 @@
 // What gpg says of a message it decrypted, read from its status lines (doc/DETAILS of GnuPG) and
 // never from texts for people: the plaintext, and whose signature it carries.
 
+import type { GpgDump } from "./spa_dump.ts";
 import { type SpaError, spaError } from "./spa_error.ts";
 
 /** How far gpg's web of trust vouches for a key. */
@@ -197,11 +198,33 @@ export function checkSignature(
   return { error: spaError("FKO_ERROR_GPGME_BAD_SIGNATURE"), detail };
 }
 
+/** What the field dump shows of a signature; null is one that nobody has looked at. */
+export function describeSignature(
+  signature: GpgSignature | null,
+): Pick<
+  GpgDump,
+  "signatureId" | "signatureFingerprint" | "signatureSummary" | "signatureStatus"
+> {
+  return signature === null
+    ? {
+      signatureId: null,
+      signatureFingerprint: null,
+      signatureSummary: -1,
+      signatureStatus: -1,
+    }
+    : {
+      signatureId: signatureId(signature),
+      signatureFingerprint: signature.fingerprint,
+      signatureSummary: signatureSummary(signature),
+      signatureStatus: signatureStatus(signature),
+    };
+}
+
 /** GPGME's source number, in the upper byte of its error values. */
 const GPGME_SOURCE = 7 * 2 ** 24;
 
-/** The signature's error as GPGME numbers it, for the field dump; 0 is a good one. */
-export function signatureStatus({ verdict }: GpgSignature): number {
+/** The signature's error as GPGME numbers it; 0 is a good one. */
+function signatureStatus({ verdict }: GpgSignature): number {
   const [code] = VERDICTS[verdict];
   return code === 0 ? 0 : GPGME_SOURCE + code;
 }
@@ -217,8 +240,8 @@ const SUMMARY = {
   systemError: 0x800,
 } as const;
 
-/** GPGME's summary of a signature, bits of `gpgme_sigsum_t`, for the field dump. */
-export function signatureSummary({ verdict, validity }: GpgSignature): number {
+/** GPGME's summary of a signature, bits of `gpgme_sigsum_t`. */
+function signatureSummary({ verdict, validity }: GpgSignature): number {
   const byVerdict: Readonly<Record<SignatureVerdict, number>> = {
     "good": 0,
     "bad": SUMMARY.red,

@@ -21,6 +21,8 @@ export const MAX_PACKET_LENGTH = 1500;
 
 /** The longest tag (SHA512), which may make a Rijndael packet longer than its text may be. */
 const MAX_TAG_LENGTH = 86;
+/** Characters of a packet above which no Rijndael key can open it. */
+export const MAX_RIJNDAEL_WIRE_LENGTH = MIN_GPG_LENGTH + MAX_TAG_LENGTH - 1;
 
 /** A payload that looks like an SPA packet. */
 export interface PacketShape {
@@ -59,7 +61,7 @@ export function checkPacketShape(payload: Uint8Array | string): Result<PacketSha
   if (!isBase64Text(wire)) return refuse("FWKNOPD_ERROR_NOT_SPA_DATA");
   return accept({
     wire,
-    mayBeRijndael: beginsLikeRijndael(wire) && length < MIN_GPG_LENGTH + MAX_TAG_LENGTH,
+    mayBeRijndael: beginsLikeRijndael(wire) && length <= MAX_RIJNDAEL_WIRE_LENGTH,
     mayBeGpg: length >= MIN_GPG_LENGTH && length <= MAX_TEXT_LENGTH,
   });
 }

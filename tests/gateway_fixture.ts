@@ -10,7 +10,12 @@ import { formatProblem } from "../lib/conf_problem.ts";
 import { parseIpv4 } from "../lib/net_address.ts";
 import type { Datagram } from "../lib/net_datagram.ts";
 import { createLog } from "../lib/serve_log.ts";
-import { createSentry, type Sentry, type SentryRequest } from "../lib/serve_sentry.ts";
+import {
+  createSentry,
+  type Sentry,
+  type SentryParts,
+  type SentryRequest,
+} from "../lib/serve_sentry.ts";
 
 /** The stanzas of an access.conf text; throws for errors in it. */
 export function stanzasOf(text: string, serverText = ""): readonly Stanza[] {
@@ -51,6 +56,7 @@ export interface BenchSettings {
   readonly testMode?: boolean;
   readonly verbose?: boolean;
   readonly replays?: ReplayMemory;
+  readonly decrypt?: SentryParts["decrypt"];
   /** Of fwknopd.conf. */
   readonly serverText?: string;
 }
@@ -66,6 +72,7 @@ export function openBench(stanzas: readonly Stanza[], settings: BenchSettings): 
     replays: settings.replays ?? createReplayMemory(),
     log: createLog(verbose ? 1 : 0, (level, text) => lines.push({ level, text })),
     now: () => bench.time * 1000,
+    decrypt: settings.decrypt ?? (() => Promise.reject(new Error("no gpg here"))),
     submit: (request) => requests.push(request),
   });
   const bench: Bench = {
