@@ -140,8 +140,6 @@ if (import.meta.main) {
   // The executable points Deno's cache at nothing; programs that spa starts shall not see that.
   if (Deno.env.get("DENO_DIR") === "/dev/null") Deno.env.delete("DENO_DIR");
   globalThis.addEventListener("unhandledrejection", (event) => fail(event.reason, host));
-  // What a command waits for may not keep the process alive, such as a child that was let go.
-  setInterval(() => {}, 2 ** 30);
   // No await here: the executable's text is a script, see docs/executable.md.
   dispatch(startedAs(host), Deno.args, host)
     .then((status) => Deno.exit(status), (error) => fail(error, host));

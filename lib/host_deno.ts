@@ -125,7 +125,6 @@ function startCopy(
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  child.unref();
   return {
     pid: child.pid,
     stderr: child.stderr.pipeThrough(new TextDecoderStream()),
