@@ -64,5 +64,8 @@ export interface CycleGrant extends GrantTerms {
   readonly packetSource: string;
 }
 
-/** What is opened. */
-export type Grant = AccessGrant | NatGrant;
+/** What the firewall is to open. */
+export type FirewallGrant = AccessGrant | NatGrant;
+
+/** What may be done. */
+export type Grant = FirewallGrant | CommandGrant | CycleGrant;

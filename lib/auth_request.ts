@@ -1,5 +1,6 @@
 // What a packet asks for, against what its stanza allows: a grant or a refusal.
 
+import { judgeCommands, leadsToCommands } from "./auth_command.ts";
 import type { LogLevel, RefusalReason } from "./auth_event.ts";
 import type { Grant, GrantTerms } from "./auth_grant.ts";
 import type { Knock } from "./auth_knock.ts";
@@ -32,7 +33,6 @@ export interface PolicySettings {
 /** Adds a line to the log's events. */
 export type Say = (level: LogLevel, text: string) => void;
 
-const MESSAGE_COMMAND = 0;
 const UNSPECIFIED_ADDRESSES: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
 
 /**
@@ -80,12 +80,14 @@ export function judgeRequest(
     );
     return "nat-not-enabled";
   }
-  if (packet.messageType === MESSAGE_COMMAND || stanza.CMD_CYCLE_OPEN !== null) {
-    say(
-      "warning",
-      `${prefix} SPA Command messages are not allowed in the current configuration.`,
-    );
-    return "command-not-allowed";
+  const granted = (useSource ? knock.source : named).text;
+  const destination = knock.destination.text;
+  if (leadsToCommands(stanza, packet)) {
+    const origin = { source: granted, packetSource: source, destination };
+    const verdict = judgeCommands(stanza, packet, origin, policy.testMode);
+    if ("kind" in verdict) return verdict;
+    say("warning", `${prefix} ${verdict.text}`);
+    return verdict.reason;
   }
   const request = parseAccessMessage(packet.message);
   const nat = leadsThroughNat(stanza, packet) ? natTermsOf(stanza, packet, policy.nat) : null;
@@ -105,8 +107,8 @@ export function judgeRequest(
   const seconds = grantSeconds(stanza, packet.clientTimeout);
   const terms: GrantTerms = {
     stanza: stanza.number,
-    source: (useSource ? knock.source : named).text,
-    destination: knock.destination.text,
+    source: granted,
+    destination,
     ports: request.ports,
     seconds,
     expires: Math.floor(now) + seconds,

@@ -16,6 +16,7 @@ export interface UserAccount {
 
 /** A group that commands run as. */
 export interface GroupAccount {
+  /** As it is written; where that is a user, for sudo(8) the group's number behind a `#`. */
   readonly name: string;
   readonly gid: number;
 }

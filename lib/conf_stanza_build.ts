@@ -33,6 +33,7 @@ export function buildStanza(
   const keys = readKeys(reader);
   const gpg = readGpg(reader, config, lookups);
   checkKeys(reader, { ...keys, ...gpg });
+  const timeouts = readTimeouts(reader);
   const stanza: Stanza = {
     number,
     file: raw.source.place.file,
@@ -40,9 +41,9 @@ export function buildStanza(
     written: writtenTexts(reader),
     ...readTargets(reader),
     ...keys,
-    ...readTimeouts(reader),
+    ...timeouts,
     ...readRequirements(reader),
-    ...readCommands(reader, lookups),
+    ...readCommands(reader, timeouts.MAX_FW_TIMEOUT, lookups),
     ...readNat(reader, config),
     ...gpg,
   };
@@ -115,7 +116,6 @@ function warnOfLater(reader: StanzaReader, stanza: Stanza): void {
   const first = used[0]?.[1];
   if (first === undefined) return;
   const names = used.map(([name]) => name).join(", ");
-  const nothing = stanza.KEY === null || stanza.CMD_CYCLE_OPEN !== null;
-  const hint = nothing ? "until then this stanza grants nothing" : undefined;
+  const hint = stanza.KEY === null ? "until then this stanza grants nothing" : undefined;
   reader.warn(first, `${names}: not supported in this release ${reader.endTag}`, hint);
 }

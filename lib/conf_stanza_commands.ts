@@ -12,9 +12,14 @@ import {
 import { ipFromValue } from "./net_address.ts";
 import { failed } from "./net_list.ts";
 
-/** Command messages, and the commands that open and close in place of the firewall. */
+/**
+ * Command messages, and the commands that open and close in place of the firewall.
+ *
+ * @param longest the stanza's MAX_FW_TIMEOUT; where it is set, it limits CMD_CYCLE_TIMER
+ */
 export function readCommands(
   reader: StanzaReader,
+  longest: number,
   lookups: AccessLookups,
 ): Pick<
   Stanza,
@@ -33,9 +38,9 @@ export function readCommands(
       name,
       (value) => parseCommand(value, `${name} command is too long: '${reader.title}'`),
     );
-  const outside = "CMD_CYCLE_TIMER value not in range [1,8388608]";
   const CMD_CYCLE_CLOSE = command("CMD_CYCLE_CLOSE");
   checkCycle(reader);
+  noteGroup(reader, lookups);
   return {
     ENABLE_CMD_EXEC: reader.flag("ENABLE_CMD_EXEC"),
     ENABLE_CMD_SUDO_EXEC: reader.flag("ENABLE_CMD_SUDO_EXEC"),
@@ -45,7 +50,7 @@ export function readCommands(
     CMD_SUDO_EXEC_GROUP: readGroup(reader, "CMD_SUDO_EXEC_GROUP", lookups),
     CMD_CYCLE_OPEN: command("CMD_CYCLE_OPEN"),
     CMD_CYCLE_CLOSE: CMD_CYCLE_CLOSE === "NONE" ? null : CMD_CYCLE_CLOSE,
-    CMD_CYCLE_TIMER: reader.read("CMD_CYCLE_TIMER", (value) => parseSeconds(value, 1, outside)),
+    CMD_CYCLE_TIMER: readTimer(reader, longest),
   };
 }
 
@@ -135,6 +140,36 @@ function checkCycle(reader: StanzaReader): void {
   }
 }
 
+function readTimer(reader: StanzaReader, longest: number): number | null {
+  const outside = "CMD_CYCLE_TIMER value not in range [1,8388608]";
+  const seconds = reader.read("CMD_CYCLE_TIMER", (value) => parseSeconds(value, 1, outside));
+  const limit = reader.settings.get("MAX_FW_TIMEOUT");
+  if (seconds === null) warnOfNoTime(reader);
+  if (seconds === null || limit === undefined || seconds <= longest) return seconds;
+  const message = "MAX_FW_TIMEOUT < CMD_CYCLE_TIMER, honoring MAX_FW_TIMEOUT for";
+  const hint = `access lasts ${longest} seconds here; fwknopd gives ${seconds} all the same`;
+  reader.warn(limit, `${message} ${reader.tag}`, hint);
+  return longest;
+}
+
+/** To ipset(8) and others a time of 0 means for ever. */
+function warnOfNoTime(reader: StanzaReader): void {
+  const open = reader.settings.get("CMD_CYCLE_OPEN");
+  const name = /\$((?:CLIENT_)?TIMEOUT)/.exec(open?.value ?? "")?.[1];
+  if (open === undefined || name === undefined) return;
+  const message = `CMD_CYCLE_OPEN uses $${name}, and clients need not name a time`;
+  reader.warn(open, `${message} ${reader.endTag}`, "set CMD_CYCLE_TIMER; without it 0 is used");
+}
+
+/** fwknopd says so, and its watchers look for it. */
+function noteGroup(reader: StanzaReader, lookups: AccessLookups): void {
+  const user = reader.settings.get("CMD_EXEC_USER");
+  if (user === undefined || reader.settings.has("CMD_EXEC_GROUP")) return;
+  if ((lookups.user(user.value)?.uid ?? 0) === 0) return;
+  const message = `Setting gid to group associated with CMD_EXEC_USER '${user.value}'`;
+  reader.warn(user, `${message} for setgid() execution in stanza source: '${reader.title}'`);
+}
+
 function readUser(
   reader: StanzaReader,
   name: "CMD_EXEC_USER" | "CMD_SUDO_EXEC_USER",
@@ -154,9 +189,14 @@ function readGroup(
   lookups: AccessLookups,
 ): GroupAccount | null {
   return reader.read(name, (value) => {
+    const group = lookups.group(value);
+    if (group !== null) return { ok: true, value: { name: value, gid: group.gid } };
     // fwknopd expects a user's name here and means that user's primary group.
-    const gid = lookups.group(value)?.gid ?? lookups.user(value)?.gid;
-    if (gid !== undefined) return { ok: true, value: { name: value, gid } };
+    const gid = lookups.user(value)?.gid;
+    if (gid !== undefined) {
+      const forSudo = name === "CMD_SUDO_EXEC_GROUP";
+      return { ok: true, value: { name: forSudo ? `#${gid}` : value, gid } };
+    }
     const why = `Unable to determine GID for ${name}: Not a group on this system`;
     return failed(0, value, why, "name a group that exists");
   });

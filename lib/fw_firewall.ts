@@ -1,7 +1,7 @@
 // What a firewall backend is: a planner that knows commands and never runs one. A plan asks for
 // program calls and is told their results, so that whoever drives it owns processes and time.
 
-import type { Grant } from "./auth_grant.ts";
+import type { FirewallGrant } from "./auth_grant.ts";
 import type { ProgramCall, ProgramResult } from "./host.ts";
 
 /** A call and what a log shows of it: the single commands that it stands for. */
@@ -130,7 +130,7 @@ export interface FirewallPlanner {
   /** Makes chains and jumps; with `flush` without the rules of an earlier run. */
   setUp(flush: boolean): Plan<SetUpOutcome>;
   /** The rules that give a grant its access. */
-  rulesFor(grant: Grant): RuleChoice;
+  rulesFor(grant: FirewallGrant): RuleChoice;
   /** Adds all of the rules or none; repairs chains and jumps that somebody removed. */
   add(rules: readonly FirewallRule[]): Plan<AddOutcome>;
   /** Removes rules by content. */

@@ -1,6 +1,6 @@
 // The iptables rules that give a grant its access, in fwknopd's order and words.
 
-import type { AccessGrant, Grant, NatGrant } from "./auth_grant.ts";
+import type { AccessGrant, FirewallGrant, NatGrant } from "./auth_grant.ts";
 import type { FirewallRule, RuleChoice } from "./fw_firewall.ts";
 import type { IptablesChain } from "./fw_iptables_chains.ts";
 import { parseIpv4 } from "./net_address.ts";
@@ -43,7 +43,7 @@ const ANYWHERE = "0.0.0.0/0";
 const NOWHERE = "0.0.0.0";
 
 /** The rules of a grant; see {@linkcode FirewallPlanner.rulesFor}. */
-export function rulesFor(config: IptablesRuleConfig, grant: Grant): RuleChoice {
+export function rulesFor(config: IptablesRuleConfig, grant: FirewallGrant): RuleChoice {
   const target = grant.kind === "nat" ? [grant.nat.host, grant.nat.forcedSource ?? NOWHERE] : [];
   for (const address of [grant.source, grant.destination, ...target]) {
     if (parseIpv4(address) === null) {
@@ -76,7 +76,7 @@ function accessRules(config: IptablesRuleConfig, grant: AccessGrant): FirewallRu
 
 function accessRule(
   config: IptablesRuleConfig,
-  grant: Grant,
+  grant: FirewallGrant,
   kind: "access" | "local NAT",
   { protocol, port }: ProtocolPort,
 ): FirewallRule {
@@ -196,7 +196,7 @@ function sourceAddress(config: IptablesRuleConfig, nat: NatGrant["nat"]): string
 /** How the log names the ports of a rule that has none. */
 const ALL_PORTS = "*/*";
 
-function ruleOf(grant: Grant, ports: string, parts: RuleParts): FirewallRule {
+function ruleOf(grant: FirewallGrant, ports: string, parts: RuleParts): FirewallRule {
   const { kind, chain, match, option, destination = ANYWHERE } = parts;
   const end = `-m comment --comment _exp_${grant.expires} -j ${chain.target}`;
   return {

@@ -1,7 +1,7 @@
 // The firewall's driver: batches grants into few processes, ends them on time, survives failures.
 // What a rule looks like is the planner's business.
 
-import type { Grant } from "./auth_grant.ts";
+import type { FirewallGrant } from "./auth_grant.ts";
 import { endingRules, type FirewallPlanner, type FirewallRule } from "./fw_firewall.ts";
 import { createOpenRules, type OpenGrant } from "./fw_open.ts";
 import type { Host } from "./host.ts";
@@ -31,7 +31,7 @@ export interface Firewall {
   /** Sets up chains and jumps; throws an `Error` with one line for the operator. */
   start(): Promise<void>;
   /** Opens access; resolves when it is really open, or with the reason why it is not. */
-  open(grant: Grant): Promise<FirewallOutcome>;
+  open(grant: FirewallGrant): Promise<FirewallOutcome>;
   /** Ends: refuses what still waits and, unless configured otherwise, closes everything. */
   stop(): Promise<void>;
   /** Number of grants that are open now. */

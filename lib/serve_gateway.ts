@@ -10,6 +10,7 @@ import { type CaptureSource, runCapture } from "./serve_capture.ts";
 import { openPcapFileSource, openPcapSource } from "./serve_capture_pcap.ts";
 import { openStdinSource } from "./serve_capture_stdin.ts";
 import { openUdpSource } from "./serve_capture_udp.ts";
+import { createCommands } from "./serve_commands.ts";
 import { createFirewall, type Firewall } from "./serve_firewall.ts";
 import { createGpgDecryptor } from "./serve_gpg.ts";
 import type { Log } from "./serve_log.ts";
@@ -79,6 +80,9 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     return 0;
   }
 
+  const commands = options.testMode
+    ? null
+    : createCommands({ host, log, config: () => settings.config });
   let source = openSource(host, native, settings.config, options);
   let firewall = createConfiguredFirewall(host, log, settings, options);
   try {
@@ -94,6 +98,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     nat: settings.config,
     replayFile,
     firewall,
+    commands,
     log,
   });
   const gpg = createGpgDecryptor(host);
@@ -152,7 +157,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     const opened = captureKey(next.config) === captureKey(settings.config)
       ? null
       : openSource(host, native, next.config, options);
-    if (firewallKey(next.config) !== firewallKey(settings.config)) {
+    if (firewallKey(next) !== firewallKey(settings)) {
       const other = createConfiguredFirewall(host, log, next, options);
       log.warning("The firewall's settings have changed: open grants end now.");
       await firewall?.stop();
@@ -187,6 +192,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
   }
 
   warnOfForwarding(settings);
+  commands?.start();
   announce();
   await parts.ready();
   try {
@@ -202,8 +208,9 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     await reloading;
     if (endedBy !== null) gpg.close();
     await sentry.settled();
+    await commands?.stopRunning();
     await Promise.all(underway);
-    await firewall?.stop();
+    await Promise.all([firewall?.stop(), commands?.stop()]);
     replayFile?.close();
     source.close();
     log.debug(formatTally(sentry.tally));
@@ -257,10 +264,11 @@ function openSource(
 function createConfiguredFirewall(
   host: Host,
   log: Log,
-  { config, reading }: Settings,
+  settings: Settings,
   options: GatewayOptions,
 ): Firewall | null {
-  if (options.testMode) return null;
+  if (options.testMode || !usesFirewall(settings)) return null;
+  const { config, reading } = settings;
   // Looking for the rules of others costs wake-ups, so it is done only where it was asked for.
   const sweepInterval = reading.settings.has("RULES_CHECK_THRESHOLD")
     ? config.RULES_CHECK_THRESHOLD * LOOP_TURN
@@ -286,12 +294,16 @@ function captureKey(config: ServerConfig): string {
 }
 
 /** Equal keys mean that one set of chains does for both configurations. */
-function firewallKey(config: ServerConfig): string {
-  return JSON.stringify(
-    Object.entries(config).filter(([name]) =>
-      /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION/.test(name)
-    ).sort(),
+function firewallKey(settings: Settings): string {
+  const variables = Object.entries(settings.config).filter(([name]) =>
+    /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION/.test(name)
   );
+  return JSON.stringify([usesFirewall(settings), variables.sort()]);
+}
+
+/** Where every stanza has commands that open and close, the firewall is not ours to touch. */
+function usesFirewall({ stanzas }: Settings): boolean {
+  return stanzas.some(({ CMD_CYCLE_OPEN }) => CMD_CYCLE_OPEN === null);
 }
 
 /** The counts by what became of packets, on one line. */

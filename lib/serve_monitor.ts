@@ -1,11 +1,13 @@
 // The half of the daemon that acts: it takes the sentry's requests, checks them against the stanza
-// they name, puts the replay record on the disk, and only then has the firewall open.
+// they name, puts the replay record on the disk, and only then has the firewall or commands open.
 
+import { commandGrantAllowed, cycleGrantAllowed } from "./auth_command.ts";
 import type { Grant } from "./auth_grant.ts";
 import { natGrantAllowed, type NatSettings } from "./auth_nat.ts";
 import { portsAllowed } from "./auth_policy.ts";
 import type { Stanza } from "./conf_access.ts";
 import { type Host, reasonOf } from "./host.ts";
+import type { Commands } from "./serve_commands.ts";
 import type { Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
 import { resolveNatTarget } from "./serve_nat_target.ts";
@@ -21,6 +23,8 @@ export interface MonitorParts {
   readonly replayFile: ReplayFile | null;
   /** Null when no firewall is to be touched. */
   readonly firewall: Firewall | null;
+  /** Null when no command is to run. */
+  readonly commands: Pick<Commands, "carryOut"> | null;
   readonly log: Log;
 }
 
@@ -36,7 +40,7 @@ export interface Monitor {
 
 /** A monitor for these parts. */
 export function createMonitor(parts: MonitorParts): Monitor {
-  const { host, replayFile, log } = parts;
+  const { host, replayFile, commands, log } = parts;
   let { stanzas, nat, firewall } = parts;
 
   async function carryOut(request: SentryRequest): Promise<void> {
@@ -50,12 +54,17 @@ export function createMonitor(parts: MonitorParts): Monitor {
         return;
       }
     }
-    if (grant === null || firewall === null) return;
+    if (grant === null) return;
     const stanza = stanzas.find(({ number }) => number === grant.stanza);
     if (stanza === undefined || !stanzaAllows(stanza, grant, nat)) {
       log.error(`${prefix} Refusing a grant that the stanza does not allow.`);
       return;
     }
+    if (grant.kind === "command" || grant.kind === "cycle") {
+      await commands?.carryOut(stanza, grant, prefix);
+      return;
+    }
+    if (firewall === null) return;
     const complete = grant.kind === "nat" ? await resolveNatTarget(host, grant, log) : grant;
     if (complete === null || firewall === null) return;
     const outcome = await firewall.open(complete);
@@ -74,7 +83,10 @@ export function createMonitor(parts: MonitorParts): Monitor {
 
 /** Whether the stanza's own limits cover the grant, whatever the sentry said of it. */
 function stanzaAllows(stanza: Stanza, grant: Grant, nat: NatSettings): boolean {
+  if (grant.kind === "command") return commandGrantAllowed(stanza, grant);
+  if (grant.kind === "cycle") return cycleGrantAllowed(stanza, grant);
   const longest = Math.max(stanza.FW_ACCESS_TIMEOUT, stanza.MAX_FW_TIMEOUT);
-  return grant.seconds > 0 && grant.seconds <= longest && portsAllowed(stanza, grant.ports) &&
+  return stanza.CMD_CYCLE_OPEN === null && grant.seconds > 0 && grant.seconds <= longest &&
+    portsAllowed(stanza, grant.ports) &&
     (grant.kind !== "nat" || natGrantAllowed(stanza, grant, nat));
 }

@@ -159,6 +159,7 @@ Deno.test("values are read to their types", () => {
     ["CMD_EXEC_USER bob", "CMD_EXEC_USER", { name: "bob", uid: 1001, gid: 1002 }],
     ["CMD_SUDO_EXEC_GROUP adm", "CMD_SUDO_EXEC_GROUP", { name: "adm", gid: 4 }],
     ["CMD_EXEC_GROUP bob", "CMD_EXEC_GROUP", { name: "bob", gid: 1002 }],
+    ["CMD_SUDO_EXEC_GROUP bob", "CMD_SUDO_EXEC_GROUP", { name: "#1002", gid: 1002 }],
     [
       "CMD_CYCLE_OPEN /bin/a $IP\nCMD_CYCLE_CLOSE NONE",
       "CMD_CYCLE_OPEN",
@@ -167,6 +168,12 @@ Deno.test("values are read to their types", () => {
     ["CMD_CYCLE_OPEN a\nCMD_CYCLE_CLOSE NONE", "CMD_CYCLE_CLOSE", null],
     ["CMD_CYCLE_OPEN a\nCMD_CYCLE_CLOSE NONEX\nCMD_CYCLE_TIMER 1", "CMD_CYCLE_CLOSE", "NONEX"],
     ["CMD_CYCLE_OPEN a\nCMD_CYCLE_CLOSE b\nCMD_CYCLE_TIMER 9", "CMD_CYCLE_TIMER", 9],
+    ["CMD_CYCLE_OPEN a\nCMD_CYCLE_CLOSE b\nCMD_CYCLE_TIMER 900", "CMD_CYCLE_TIMER", 900],
+    [
+      "CMD_CYCLE_OPEN a\nCMD_CYCLE_CLOSE b\nCMD_CYCLE_TIMER 9\nMAX_FW_TIMEOUT 8",
+      "CMD_CYCLE_TIMER",
+      8,
+    ],
     [`CMD_CYCLE_OPEN ${"a".repeat(255)}\nCMD_CYCLE_CLOSE NONE`, "CMD_CYCLE_CLOSE", null],
     [
       "FORCE_NAT 192.0.2.1  80",
@@ -339,12 +346,16 @@ Deno.test("what is odd or has no effect is a warning", () => {
       /:5:1: warning: MAX_FW_TIMEOUT < FW_ACCESS_TIMEOUT, honoring MAX_FW_TIMEOUT for stanza source: 'ANY' \(#1\)/,
     ],
     [
-      "ENABLE_CMD_EXEC Y\nENABLE_CMD_SUDO_EXEC N",
-      /:4:1: warning: ENABLE_CMD_EXEC: not supported in this release/,
+      "MAX_FW_TIMEOUT 60\nCMD_CYCLE_OPEN a\nCMD_CYCLE_CLOSE b\nCMD_CYCLE_TIMER 61",
+      /:4:1: warning: MAX_FW_TIMEOUT < CMD_CYCLE_TIMER, honoring MAX_FW_TIMEOUT for .*\(#1\)\nhint: access lasts 60 s/,
     ],
     [
-      "CMD_CYCLE_OPEN a\nCMD_CYCLE_CLOSE NONE",
-      /CMD_CYCLE_OPEN, CMD_CYCLE_CLOSE: not supported.*\nhint: until then this stanza grants noth/,
+      "CMD_CYCLE_OPEN ipset add a $SRC timeout $CLIENT_TIMEOUT\nCMD_CYCLE_CLOSE NONE",
+      /:4:1: warning: CMD_CYCLE_OPEN uses \$CLIENT_TIMEOUT, .*\nhint: set CMD_CYCLE_TIMER/,
+    ],
+    [
+      "ENABLE_CMD_EXEC Y\nCMD_EXEC_USER bob",
+      /:5:1: warning: Setting gid to group associated with CMD_EXEC_USER 'bob' for setgid\(\) execution in stanza source: 'ANY'/,
     ],
   ];
   for (const [lines, expected] of cases) assert.match(finding(lines, "warning"), expected, lines);

@@ -155,7 +155,7 @@ Deno.test("what has no effect is a warning that names it", () => {
     ["nonsense", /warning: Invalid config file entry in f\.conf at line 1: not NAME VALUE/],
     ["ENABLE_SPA_OVER_HTTP Y", /f\.conf:1:1: warning: ENABLE_SPA_OVER_HTTP has no effect in this/],
     ["FIREWD_DNAT_ACCESS DNAT,nat,X,1,Y,1", /FIREWD_DNAT_ACCESS has no effect in this release/],
-    ["CMD_EXEC_TIMEOUT 5", /CMD_EXEC_TIMEOUT has no effect, here as in fwknopd/],
+    ["FAULT_INJECTION_TAG x", /FAULT_INJECTION_TAG has no effect, here as in fwknopd/],
     ["CONFIG_FILE x", /CONFIG_FILE has no effect in a file/],
     ["DIGEST_FILE x$FWKNOP_RUN_DIR/b", /f\.conf:1:14: warning: '\$' is a plain character/],
   ];

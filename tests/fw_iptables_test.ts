@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Grant } from "../lib/auth_grant.ts";
+import type { FirewallGrant } from "../lib/auth_grant.ts";
 import type { FirewallRule, Plan } from "../lib/fw_firewall.ts";
 import {
   chainsInUse,
@@ -19,7 +19,7 @@ const END = 1795323564;
 const SSH: ProtocolPort = { protocol: "tcp", port: 22 };
 const VPN: ProtocolPort = { protocol: "udp", port: 1194 };
 
-function grant(...ports: ProtocolPort[]): Grant {
+function grant(...ports: ProtocolPort[]): FirewallGrant {
   return {
     kind: "access",
     stanza: 1,

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Grant } from "../lib/auth_grant.ts";
+import type { FirewallGrant } from "../lib/auth_grant.ts";
 import { type IptablesConfig, iptablesPlanner } from "../lib/fw_iptables.ts";
 import { createFirewall, type Firewall, type FirewallOutcome } from "../lib/serve_firewall.ts";
 import { createLog } from "../lib/serve_log.ts";
@@ -24,7 +24,7 @@ interface Scene {
   stepWallClock(milliseconds: number): void;
   /** Seconds since 1970 by the wall clock. */
   now(): number;
-  grant(source: string, seconds: number, ...ports: number[]): Grant;
+  grant(source: string, seconds: number, ...ports: number[]): FirewallGrant;
 }
 
 interface SceneSettings {

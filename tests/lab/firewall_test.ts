@@ -1,7 +1,7 @@
 // The firewall on the real iptables, both variants, in a network namespace of its own.
 
 import assert from "node:assert/strict";
-import type { Grant } from "../../lib/auth_grant.ts";
+import type { FirewallGrant } from "../../lib/auth_grant.ts";
 import { flushFirewall } from "../../lib/cmd_fw_flush.ts";
 import { listFirewall } from "../../lib/cmd_fw_list.ts";
 import type { IptablesConfig } from "../../lib/fw_iptables.ts";
@@ -133,7 +133,7 @@ async function startFirewall(
   };
 }
 
-function grant(source: string, seconds: number, ...ports: number[]): Grant {
+function grant(source: string, seconds: number, ...ports: number[]): FirewallGrant {
   return {
     kind: "access",
     stanza: 1,
