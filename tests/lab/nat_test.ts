@@ -2,7 +2,7 @@
 // fwknopd gets wrong is shown on fwknopd itself where it is installed.
 
 import { deepStrictEqual, doesNotMatch, match, ok, strictEqual } from "node:assert/strict";
-import { savedRules, writeGatewayFiles } from "./gateway.ts";
+import { savedRules, serve as serveToItsEnd, writeGatewayFiles } from "./gateway.ts";
 import { HMAC_KEY, KEY, probe, STANZA } from "./knock.ts";
 import {
   ADDRESSES,
@@ -271,6 +271,41 @@ natTest("spa serve", "FORWARD_ALL opens all behind the gateway for one client", 
   await gateway.waitFor(/Removed rule 1 from FWKNOP_FORWARD/);
   strictEqual(await probe(lab, 22, site), "filtered");
 });
+
+/** Lines of access.conf that fwknopd takes although they cannot work, and what comes of them. */
+const DEAD_ENDS: readonly [config: string, stanza: string, added: RegExp, hint: string][] = [
+  [
+    `${FORWARDING}ENABLE_IPT_SNAT Y\n`,
+    "FORWARD_ALL Y\nFORCE_MASQUERADE Y",
+    /Added DNAT ALL rule[^]*Added SNAT ALL rule/,
+    "set DISABLE_DNAT Y in this stanza",
+  ],
+  [
+    FORWARDING,
+    `FORWARD_ALL Y\nDISABLE_DNAT Y\nFORCE_SNAT ${ADDRESSES.gatewayInside}`,
+    /Added SNAT ALL rule to {2}for /,
+    "set ENABLE_IPT_SNAT Y in ",
+  ],
+];
+
+for (const [config, stanza, added, hint] of DEAD_ENDS) {
+  const lines = stanza.replaceAll("\n", ", ");
+  natTest("fwknopd", `with ${lines} claims what does not work`, async (nat) => {
+    const { lab, service, serve } = nat;
+    const gateway = await serve(config, stanza);
+    await knock(lab, "-A", "tcp/80");
+    await gateway.waitFor(added);
+    await probe(lab, 22, INTERNET[0]);
+    doesNotMatch(service.output(), /connection from 198\.51\.100\.1/);
+  });
+
+  natTest("spa serve", `with ${lines} does not start and says why`, async ({ lab }) => {
+    const files = await writeGatewayFiles(lab.directory, config, `${STANZA}${stanza}\n`);
+    const { status, stderr } = await serveToItsEnd(lab.gateway, files, "-f");
+    strictEqual(status, 1);
+    match(stderr, new RegExp(`access\\.conf:\\d+:\\d+: .*\nhint: ${RegExp.escape(hint)}`));
+  });
+}
 
 natTest("spa serve", "FORWARD_ALL with FORCE_NAT opens all ports of one host", async (nat) => {
   const { lab, service, serve } = nat;
