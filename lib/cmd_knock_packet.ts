@@ -29,17 +29,21 @@ export async function sendPacket(
   if (settings.useGpg) return failure("cannot encrypt with GnuPG: that is not available yet");
   const allowIp = await findAllowIp(settings, host, ui);
   if (!allowIp.ok) return allowIp;
-  const message = buildMessage(settings, {
+  const input = {
     allowIp: allowIp.value,
     username: chooseUsername(settings, { env: host.env, login: () => loginName(host) }),
-    now: Math.floor(host.now() / 1000),
     randomValue: drawRandomValue(host),
     randomNatPort: portFromRandomValue(drawRandomValue(host)),
-  });
-  if (!message.ok) return message;
-  const { fields, notice } = message.value;
+  };
+  // Checked before anybody is asked for keys, but stamped after, since typing takes its time.
+  const build = () => buildMessage(settings, { ...input, now: Math.floor(host.now() / 1000) });
+  const checked = build();
+  if (!checked.ok) return checked;
   const keys = await findKeys(settings, host, ui);
   if (!keys.ok) return keys;
+  const message = build();
+  if (!message.ok) return message;
+  const { fields, notice } = message.value;
   const made = makePacket(fields, keys.value, settings, host);
   if (!made.ok) return made;
   const drawPort = (): number => portFromRandomValue(drawRandomValue(host));

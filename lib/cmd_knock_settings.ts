@@ -24,19 +24,42 @@ export function mergeSettings(rc: RcSettings, line: KnockSettings): KnockSetting
   return rc.verbose === undefined ? merged : { ...merged, verbose: rc.verbose };
 }
 
+type KeyKind = readonly [setting: keyof KnockSettings, variable: string];
+
+/** The kinds of each key, first the one that beats the others. */
+const KEY_KINDS: readonly (readonly [what: string, kinds: readonly KeyKind[]])[] = [
+  ["encryption key", [
+    ["key", "KEY"],
+    ["keyBase64", "KEY_BASE64"],
+    ["keyFile", "KEY_FILE"],
+    ["keyCommand", "KEY_COMMAND"],
+    ["keyDescriptor", ""],
+  ]],
+  ["HMAC key", [
+    ["hmacKey", "HMAC_KEY"],
+    ["hmacKeyBase64", "HMAC_KEY_BASE64"],
+    ["hmacKeyFile", "HMAC_KEY_FILE"],
+    ["hmacKeyCommand", "HMAC_KEY_COMMAND"],
+  ]],
+];
+
+function firstGiven(kinds: readonly KeyKind[], settings: KnockSettings): number {
+  return kinds.findIndex(([setting]) => settings[setting] !== undefined);
+}
+
 /** What a merge settled otherwise than the command line reads; one warning each. */
 export function describeOverrides(rc: RcSettings, line: KnockSettings): string[] {
   const overrides: string[] = [];
   if (line.resolveIp && line.allowIp === undefined && rc.allowIp !== undefined) {
     overrides.push(`-R is not used, since .fwknoprc sets ALLOW_IP ${rc.allowIp}`);
   }
-  const lineHasKey = line.keyBase64 ?? line.keyFile ?? line.keyDescriptor;
-  if (rc.key !== undefined && line.key === undefined && lineHasKey !== undefined) {
-    overrides.push("the key on the command line is not used, since .fwknoprc sets KEY");
-  }
-  const lineHasHmacKey = line.hmacKeyBase64 ?? line.hmacKeyFile;
-  if (rc.hmacKey !== undefined && line.hmacKey === undefined && lineHasHmacKey !== undefined) {
-    overrides.push("the HMAC key on the command line is not used, since .fwknoprc sets HMAC_KEY");
+  for (const [what, kinds] of KEY_KINDS) {
+    const winner = firstGiven(kinds, rc);
+    const wanted = firstGiven(kinds, line);
+    if (wanted >= 0 && winner >= 0 && winner < wanted) {
+      const [, variable] = kinds[winner] ?? [];
+      overrides.push(`the ${what} of the command line is not used: .fwknoprc sets ${variable}`);
+    }
   }
   if (line.timeOffsetPlus !== undefined && rc.timeOffsetMinus !== undefined) {
     overrides.push("--time-offset-plus is not used, since .fwknoprc sets a negative TIME_OFFSET");

@@ -41,6 +41,7 @@ Deno.test("knock ranks what the file says as fwknop does, and warns of it", asyn
     readonly [name: string, rc: string, args: string[], key: string, message: string, hint: RegExp]
   > = [
     ["KEY over a base64 key", "", ["--key-base64-rijndael", "eA=="], "k", "1.2.3.4,tcp/22", /KEY/],
+    ["KEY over --stdin", "", ["--stdin"], "k", "1.2.3.4,tcp/22", /sets KEY$/m],
     ["ALLOW_IP over -R", "", ["-R"], "k", "1.2.3.4,tcp/22", /-R is not used/],
     ["[default] KEY over KEY_BASE64", "[gw]\nKEY_BASE64 eA==\n", [], "k", "1.2.3.4,tcp/22", /^$/],
   ];

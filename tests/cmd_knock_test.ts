@@ -454,3 +454,20 @@ Deno.test("knock makes raw packets with their own IP header", async (t) => {
     }
   }
 });
+
+Deno.test("knock stamps the packet when the keys are there, not when they are asked for", async () => {
+  const memory = memoryHost({ env: ENV, typed: "fwknoptest\nhmactest\n" });
+  let now = 1_795_000_000_000;
+  const host = new Proxy(memory.host, {
+    get: (target, name) => {
+      if (name === "now") return () => now;
+      if (name !== "openTerminal") return Reflect.get(target, name);
+      return () => {
+        now += 600_000;
+        return target.openTerminal();
+      };
+    },
+  });
+  assert.equal(await run(["--no-rc-file", "--no-save-args", ...REQUEST, "--use-hmac"], host), 0);
+  assert.equal(open(memory.packets[0]?.payload ?? "").timestamp, 1_795_000_600);
+});
