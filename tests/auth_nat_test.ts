@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { NatGrant, NatTerms } from "../lib/auth_grant.ts";
 import { natGrantAllowed } from "../lib/auth_nat.ts";
+import { createLog } from "../lib/serve_log.ts";
+import { createMonitor } from "../lib/serve_monitor.ts";
 import { forwardingProblem, resolveNatTarget } from "../lib/serve_nat_target.ts";
 import type { MessageType } from "../lib/spa_message.ts";
 import { encodePacket } from "../lib/spa_packet.ts";
@@ -376,6 +378,38 @@ for (const [title, answer, expected] of FAILED_LOOKUPS) {
     assert.match(lines.join("\n"), expected);
   });
 }
+
+Deno.test("a lookup that takes its time holds up no other grant, and its own until it is done", async () => {
+  const [stanza] = stanzasOf(STANZA, FORWARDING);
+  assert(stanza !== undefined);
+  const answer = Promise.withResolvers<string[]>();
+  const opened: string[] = [];
+  const monitor = createMonitor({
+    host: { resolve: () => answer.promise },
+    stanzas: [stanza],
+    nat: serverConfigOf(FORWARDING),
+    replayFile: null,
+    commands: null,
+    firewall: {
+      start: () => Promise.resolve(),
+      stop: () => Promise.resolve(),
+      grants: 0,
+      open: (grant) => {
+        opened.push(grant.kind === "nat" ? grant.nat.host : grant.kind);
+        return Promise.resolve({ ok: true });
+      },
+    },
+    log: createLog(0, () => {}),
+  });
+  const request = { packetSource: "192.0.2.10", stanza: 1, record: null };
+  const { nat: _, ...terms } = grantWith({});
+  const slow = monitor.carryOut({ ...request, grant: grantWith({ host: "inner.example" }) });
+  await monitor.carryOut({ ...request, grant: { ...terms, kind: "access" } });
+  assert.deepEqual(opened, ["access"]);
+  answer.resolve(["198.51.100.7"]);
+  await slow;
+  assert.deepEqual(opened, ["access", "198.51.100.7"]);
+});
 
 Deno.test("forwardingProblem() says what to run when the kernel forwards nothing", () => {
   const host = (text: string) => ({ readTextFile: () => text });

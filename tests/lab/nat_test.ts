@@ -318,6 +318,22 @@ natTest("spa serve", "FORWARD_ALL with FORCE_NAT opens all ports of one host", a
   strictEqual(await probe(lab, 22, INTERNET[0]), "filtered");
 });
 
+/** What programs that watch fwknopd look for in its log at verbosity 2. */
+const WATCHED_FOR: readonly RegExp[] = [
+  /^run_extcmd\(\) .* FWKNOP_PREROUTING .*\sDNAT\s.*to-destination\s198\.51\.100\.20:22$/m,
+  /^run_extcmd\(\) .*MASQUERADE\s.*to-ports/m,
+  /^1\s+ACCEPT .*\s0\.0\.0\.0\/0\s+tcp\sdpt:22\s/m,
+  /^1\s+DNAT\s.*\*\/\sto:198\.51\.100\.20:22/m,
+  /^1\s+MASQUERADE\s.*\s198\.51\.100\.20\s.*\smasq\sports:\s8022/m,
+];
+
+natTest("spa serve", "as fwknopd its log has commands and listings", async ({ lab, serve }) => {
+  const switches = "ENABLE_FORWARD_DESTINATION N\nENABLE_STRICT_SNAT N\nVERBOSE 2\n";
+  const gateway = await serve(`${FORWARDING}ENABLE_IPT_SNAT Y\n${switches}`);
+  await knock(lab, ...TO_INNER);
+  for (const expected of WATCHED_FOR) await gateway.waitFor(expected);
+});
+
 natTest("spa serve", "NAT works with iptables-legacy", async ({ lab, serve }) => {
   const gateway = await serve(`${FORWARDING}FIREWALL_EXE /usr/sbin/iptables-legacy\n`);
   await knock(lab, ...TO_INNER);
