@@ -41,6 +41,8 @@ export interface ParsedOptions {
   /** In the order of the command line; repeated options are all there. */
   readonly found: readonly FoundOption[];
   readonly operands: readonly string[];
+  /** The last of the operands: those behind `--`. */
+  readonly behindDashes: readonly string[];
   /** Empty when the command line follows the table; in the order of the command line. */
   readonly errors: readonly UsageError[];
 }
@@ -65,12 +67,16 @@ export function parseOptions(
 ): ParsedOptions {
   const found: FoundOption[] = [];
   const operands: string[] = [];
+  let behindDashes: readonly string[] = [];
   const errors: UsageError[] = [];
 
   let index = 0;
   while (index < args.length) {
     const word = args[index++] ?? "";
-    if (word === "--") break;
+    if (word === "--") {
+      behindDashes = args.slice(index);
+      break;
+    }
     if (word.startsWith("--")) {
       readLong(word.slice(2));
     } else if (word.startsWith("-") && word.length > 1) {
@@ -81,7 +87,7 @@ export function parseOptions(
     }
   }
   operands.push(...args.slice(index));
-  return { found, operands, errors };
+  return { found, operands, behindDashes, errors };
 
   function readLong(text: string): void {
     const equals = text.indexOf("=");

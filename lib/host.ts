@@ -95,6 +95,25 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** Bytes that go both ways. Its functions reject when the other side is gone. */
+export interface ByteStream {
+  /** Waits for the next bytes and gives how many of them it has put in front; null at the end. */
+  read(into: Uint8Array): Promise<number | null>;
+  /** Resolves once the system has taken all of them. */
+  write(bytes: Uint8Array): Promise<void>;
+  /** Says that nothing more will be written; reading goes on. */
+  closeWrite(): Promise<void>;
+  close(): void;
+}
+
+/** A program that has this process's standard streams and terminal for its own. */
+export interface ForegroundProgram {
+  /** Exit status; 128 + signal number when a signal ended it. */
+  readonly ended: Promise<number>;
+  /** Does nothing once it has ended. */
+  signal(name: SignalName): void;
+}
+
 /** How `fetchPage` asks. */
 export interface FetchOptions {
   readonly userAgent: string;
@@ -115,7 +134,7 @@ export interface FetchedPage {
 export type AddressFamily = "ipv4" | "ipv6";
 
 /** Signals that the programs listen for. */
-export type SignalName = "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGUSR1";
+export type SignalName = "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
 
 /** A file that records are added to. */
 export interface RecordFile {
@@ -190,6 +209,8 @@ export interface Host {
   runOnBytes(call: BytesCall): Promise<BytesResult>;
   /** Starts a command; throws when that fails. */
   startCommand(call: CommandCall): RunningCommand;
+  /** Starts a program on this process's own streams; throws when that fails. */
+  startInForeground(program: string, args: readonly string[]): ForegroundProgram;
   /** Numeric addresses of a host name; throws when there are none. */
   resolve(name: string, family: AddressFamily): Promise<string[]>;
   /** Sends one datagram and gives the number of bytes sent. */
@@ -197,6 +218,11 @@ export interface Host {
 
   /** Connects over TCP, writes all and closes; rejects when that takes more milliseconds than `timeout`. */
   sendStream(to: Endpoint, payload: Uint8Array, timeout: number): Promise<void>;
+
+  /** Connects over TCP; `signal` gives it up. */
+  connectStream(to: Endpoint, signal: AbortSignal): Promise<ByteStream>;
+  /** Standard input and output. */
+  standardStream(): ByteStream;
 
   /** Opens a socket for whole IPv4 packets, which takes CAP_NET_RAW. */
   openRawSocket(): Promise<RawSocket>;

@@ -18,7 +18,8 @@ import type {
   WriteOptions,
 } from "./host.ts";
 import { reasonOf } from "./host.ts";
-import { startCommand } from "./host_deno_command.ts";
+import { startCommand, startInForeground } from "./host_deno_command.ts";
+import { connectStream, standardStream } from "./host_deno_stream.ts";
 
 /** The host this process runs on. */
 export function denoHost(): Host {
@@ -45,9 +46,12 @@ export function denoHost(): Host {
     run,
     runOnBytes: execute,
     startCommand,
+    startInForeground,
     resolve,
     sendDatagram,
     sendStream,
+    connectStream,
+    standardStream,
     openRawSocket: async () => (await import("../ffi/raw_socket.ts")).openRawSocket(),
     fetchPage,
     readLines,

@@ -1,6 +1,7 @@
-// Commands on Deno: another user, a process group of their own, output while they run.
+// Programs on Deno that run beside this one: commands as another user in a process group of their
+// own, with output while they run; and a program in the foreground, on our own streams.
 
-import type { CommandCall, RunningCommand } from "./host.ts";
+import type { CommandCall, ForegroundProgram, RunningCommand } from "./host.ts";
 
 /** Starts a command; see `Host`. */
 export function startCommand(call: CommandCall): RunningCommand {
@@ -30,6 +31,26 @@ export function startCommand(call: CommandCall): RunningCommand {
       } catch (error) {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
       }
+    },
+  };
+}
+
+/** Starts a program on this process's own streams; see `Host`. */
+export function startInForeground(program: string, args: readonly string[]): ForegroundProgram {
+  const child = new Deno.Command(program, {
+    args: [...args],
+    stdin: "inherit",
+    stdout: "inherit",
+    stderr: "inherit",
+  }).spawn();
+  let running = true;
+  return {
+    ended: child.status.then(({ code }) => {
+      running = false;
+      return code;
+    }),
+    signal: (name) => {
+      if (running) child.kill(name);
     },
   };
 }

@@ -108,7 +108,9 @@ Deno.test("parseOptions() stops at the first operand when POSIXLY_CORRECT", () =
 
 Deno.test("parseOptions() loses no operand after --, whatever it looks like", () => {
   fc.assert(fc.property(fc.array(fc.string()), (rest) => {
-    assert.deepEqual(parseOptions(TABLE, ["-v", "--", ...rest]).operands, rest);
+    const parsed = parseOptions(TABLE, ["one", "-v", "--", ...rest]);
+    assert.deepEqual(parsed.operands, ["one", ...rest]);
+    assert.deepEqual(parsed.behindDashes, rest);
   }));
 });
 
