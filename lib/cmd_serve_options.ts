@@ -92,7 +92,7 @@ export const SERVE_OPTIONS: readonly ServeOption[] = [
   {
     long: "gpg-exe",
     argument: "FILE",
-    help: "accepted; stanzas name their own GPG_EXE",
+    help: "the gpg program for stanzas that name none",
     group: CONFIGURATION,
     sets: "GPG_EXE",
   },

@@ -57,7 +57,7 @@ function dumpRows(stanza: Stanza): [label: string, value: string | number][] {
     ["FORWARD_ALL", yesOrNo(stanza.FORWARD_ALL)],
     ["ACCESS_EXPIRE", stanza.ACCESS_EXPIRE === null ? NOT_SET : asctime(stanza.ACCESS_EXPIRE)],
     ["GPG_HOME_DIR", stanza.GPG_HOME_DIR ?? NOT_SET],
-    ["GPG_EXE", stanza.GPG_EXE ?? NOT_SET],
+    ["GPG_EXE", written("GPG_EXE")],
     ["GPG_DECRYPT_ID", stanza.GPG_DECRYPT_ID ?? NOT_SET],
     ["GPG_DECRYPT_PW", stanza.GPG_DECRYPT_PW === null ? NOT_SET : SECRET],
     ["GPG_REQUIRE_SIG", yesOrNo(stanza.GPG_REQUIRE_SIG)],

@@ -1,10 +1,7 @@
-// Every variable of access.conf: whether it works in this release, whether it holds a secret, and
-// whether a file of keys may set it.
+// Every variable of access.conf: whether it holds a secret, and whether a file of keys may set it.
 
 /** A variable's row. */
 export interface AccessVariable {
-  /** `later`: a later release brings its effect. */
-  readonly effect: "works" | "later";
   /** Its value must never be shown. */
   readonly secret: boolean;
   /** Allowed in files that `%include_keys` names. */
@@ -55,46 +52,45 @@ export type AccessVariableName =
   | "GPG_REMOTE_ID"
   | "GPG_FINGERPRINT_ID";
 
-const works: AccessVariable = { effect: "works", secret: false, inKeyFile: false };
-const later: AccessVariable = { effect: "later", secret: false, inKeyFile: false };
-const key: AccessVariable = { effect: "works", secret: true, inKeyFile: true };
-const gpg: AccessVariable = { effect: "later", secret: false, inKeyFile: true };
+const plain: AccessVariable = { secret: false, inKeyFile: false };
+const key: AccessVariable = { secret: true, inKeyFile: true };
+const gpg: AccessVariable = { secret: false, inKeyFile: true };
 
 /** The rows by name. */
 export const ACCESS_VARIABLES: Readonly<Record<AccessVariableName, AccessVariable>> = {
-  SOURCE: works,
-  DESTINATION: works,
-  OPEN_PORTS: works,
-  RESTRICT_PORTS: works,
+  SOURCE: plain,
+  DESTINATION: plain,
+  OPEN_PORTS: plain,
+  RESTRICT_PORTS: plain,
   KEY: key,
   KEY_BASE64: key,
   HMAC_KEY: key,
   HMAC_KEY_BASE64: key,
-  HMAC_DIGEST_TYPE: works,
-  ENCRYPTION_MODE: works,
-  FW_ACCESS_TIMEOUT: works,
-  MAX_FW_TIMEOUT: works,
-  ENABLE_CMD_EXEC: works,
-  ENABLE_CMD_SUDO_EXEC: works,
-  CMD_EXEC_USER: works,
-  CMD_EXEC_GROUP: works,
-  CMD_SUDO_EXEC_USER: works,
-  CMD_SUDO_EXEC_GROUP: works,
-  CMD_CYCLE_OPEN: works,
-  CMD_CYCLE_CLOSE: works,
-  CMD_CYCLE_TIMER: works,
-  REQUIRE_USERNAME: works,
-  REQUIRE_SOURCE_ADDRESS: works,
-  REQUIRE_SOURCE: works,
-  ACCESS_EXPIRE: works,
-  ACCESS_EXPIRE_EPOCH: works,
-  FORCE_NAT: works,
-  FORCE_SNAT: works,
-  FORCE_MASQUERADE: works,
-  FORWARD_ALL: works,
-  DISABLE_DNAT: works,
-  GPG_HOME_DIR: later,
-  GPG_EXE: later,
+  HMAC_DIGEST_TYPE: plain,
+  ENCRYPTION_MODE: plain,
+  FW_ACCESS_TIMEOUT: plain,
+  MAX_FW_TIMEOUT: plain,
+  ENABLE_CMD_EXEC: plain,
+  ENABLE_CMD_SUDO_EXEC: plain,
+  CMD_EXEC_USER: plain,
+  CMD_EXEC_GROUP: plain,
+  CMD_SUDO_EXEC_USER: plain,
+  CMD_SUDO_EXEC_GROUP: plain,
+  CMD_CYCLE_OPEN: plain,
+  CMD_CYCLE_CLOSE: plain,
+  CMD_CYCLE_TIMER: plain,
+  REQUIRE_USERNAME: plain,
+  REQUIRE_SOURCE_ADDRESS: plain,
+  REQUIRE_SOURCE: plain,
+  ACCESS_EXPIRE: plain,
+  ACCESS_EXPIRE_EPOCH: plain,
+  FORCE_NAT: plain,
+  FORCE_SNAT: plain,
+  FORCE_MASQUERADE: plain,
+  FORWARD_ALL: plain,
+  DISABLE_DNAT: plain,
+  GPG_HOME_DIR: plain,
+  GPG_EXE: plain,
   GPG_DECRYPT_ID: gpg,
   GPG_DECRYPT_PW: { ...gpg, secret: true },
   GPG_ALLOW_NO_PW: gpg,

@@ -84,7 +84,9 @@ export interface Stanza {
 
   /** Of the stanza, else of fwknopd.conf if the stanza uses GPG. */
   readonly GPG_HOME_DIR: string | null;
+  /** Of the stanza, else of fwknopd.conf if the stanza uses GPG. */
   readonly GPG_EXE: string | null;
+  /** Only shown: which key decrypts is for the packet to say. */
   readonly GPG_DECRYPT_ID: string | null;
   /** An empty text when GPG_ALLOW_NO_PW says so; null when the stanza does not use GPG. */
   readonly GPG_DECRYPT_PW: string | null;

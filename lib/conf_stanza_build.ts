@@ -47,7 +47,6 @@ export function buildStanza(
     ...readNat(reader, config),
     ...gpg,
   };
-  warnOfLater(reader, stanza);
   return { stanza: hasErrors(reader.problems) ? null : stanza, problems: reader.problems };
 }
 
@@ -107,15 +106,4 @@ function readRequirements(
     REQUIRE_SOURCE_ADDRESS,
     ACCESS_EXPIRE: (expiry === "ACCESS_EXPIRE" ? day : epoch) || null,
   };
-}
-
-function warnOfLater(reader: StanzaReader, stanza: Stanza): void {
-  const used = [...reader.settings].filter(([name, { value }]) =>
-    ACCESS_VARIABLES[name].effect === "later" && !/^no?$/i.test(value)
-  );
-  const first = used[0]?.[1];
-  if (first === undefined) return;
-  const names = used.map(([name]) => name).join(", ");
-  const hint = stanza.KEY === null ? "until then this stanza grants nothing" : undefined;
-  reader.warn(first, `${names}: not supported in this release ${reader.endTag}`, hint);
 }

@@ -72,19 +72,14 @@ export function readGpg(
   }
   const withoutPassphrase = reader.flag("GPG_ALLOW_NO_PW");
   const used = passphrase !== undefined || withoutPassphrase;
-  const GPG_HOME_DIR = reader.read("GPG_HOME_DIR", (path) => {
-    if (lookups.isDirectory(path)) return { ok: true, value: path };
-    const why = `GPG_HOME_DIR directory '${path}' stat()/existence problem in stanza source ` +
-      `'${reader.title}'`;
-    return failed(0, path, why, "name a directory that exists");
-  });
+  const lenient = reader.flag("GPG_IGNORE_SIG_VERIFY_ERROR");
   return {
-    GPG_HOME_DIR: GPG_HOME_DIR ?? (used ? config.GPG_HOME_DIR : null),
-    GPG_EXE: reader.text("GPG_EXE"),
+    GPG_HOME_DIR: readHomeDirectory(reader, used ? config.GPG_HOME_DIR : null, lookups),
+    GPG_EXE: readProgram(reader, used ? config.GPG_EXE : null, lookups),
     GPG_DECRYPT_ID: reader.text("GPG_DECRYPT_ID"),
     GPG_DECRYPT_PW: passphrase?.value ?? (withoutPassphrase ? "" : null),
-    GPG_REQUIRE_SIG: readSignatureRule(reader, used),
-    GPG_IGNORE_SIG_VERIFY_ERROR: reader.flag("GPG_IGNORE_SIG_VERIFY_ERROR"),
+    GPG_REQUIRE_SIG: readSignatureRule(reader, used, lenient),
+    GPG_IGNORE_SIG_VERIFY_ERROR: lenient,
     GPG_REMOTE_ID: reader.read("GPG_REMOTE_ID", readList),
     GPG_FINGERPRINT_ID: reader.read("GPG_FINGERPRINT_ID", readList),
   };
@@ -150,11 +145,64 @@ function limitedKey(reader: StanzaReader, key: Key, mode: EncryptionMode): Uint8
   return bytes;
 }
 
-function readSignatureRule(reader: StanzaReader, used: boolean): boolean {
+/** What is missing by default only disables the stanza: fwknopd starts then, and others may work. */
+function readHomeDirectory(
+  reader: StanzaReader,
+  byDefault: string | null,
+  { isDirectory }: AccessLookups,
+): string | null {
+  const problem = (path: string): string =>
+    `GPG_HOME_DIR directory '${path}' stat()/existence problem in stanza source '${reader.title}'`;
+  const own = reader.read(
+    "GPG_HOME_DIR",
+    (path) =>
+      isDirectory(path)
+        ? { ok: true, value: path }
+        : failed(0, path, problem(path), "name a directory that exists"),
+  );
+  if (byDefault !== null && !reader.settings.has("GPG_HOME_DIR") && !isDirectory(byDefault)) {
+    const hint = "set GPG_HOME_DIR to gpg's directory; until then this stanza grants nothing";
+    reader.warn(reader.source, problem(byDefault), hint);
+  }
+  return own ?? byDefault;
+}
+
+function readProgram(
+  reader: StanzaReader,
+  byDefault: string | null,
+  { isProgram }: AccessLookups,
+): string | null {
+  const problem = (path: string): string =>
+    `GPG_EXE '${path}' is not an executable file in stanza source '${reader.title}'`;
+  const own = reader.read(
+    "GPG_EXE",
+    (path) =>
+      isProgram(path)
+        ? { ok: true, value: path }
+        : failed(0, path, problem(path), "write the full path of gpg"),
+  );
+  if (byDefault !== null && !reader.settings.has("GPG_EXE") && !isProgram(byDefault)) {
+    const hint = "install gnupg, or set GPG_EXE; until then this stanza grants nothing";
+    reader.warn(reader.source, problem(byDefault), hint);
+  }
+  return own ?? byDefault;
+}
+
+/** Only GPG_DISABLE_SIG switches signatures off: fwknopd checks them with GPG_REQUIRE_SIG N, too. */
+function readSignatureRule(reader: StanzaReader, used: boolean, lenient: boolean): boolean {
   const unsigned = reader.flag("GPG_DISABLE_SIG");
-  const required = reader.settings.has("GPG_REQUIRE_SIG")
-    ? reader.flag("GPG_REQUIRE_SIG")
-    : used && !unsigned;
+  const asked = reader.flag("GPG_REQUIRE_SIG");
+  const required = asked || used && !unsigned;
+  const rule = reader.settings.get("GPG_REQUIRE_SIG");
+  if (used && required && !asked && rule !== undefined) {
+    const message = `GPG_REQUIRE_SIG N has no effect without GPG_DISABLE_SIG Y ${reader.endTag}`;
+    reader.warn(rule, message);
+  }
+  const leniency = reader.settings.get("GPG_IGNORE_SIG_VERIFY_ERROR");
+  if (required && lenient && leniency !== undefined) {
+    const message = "GPG_IGNORE_SIG_VERIFY_ERROR lets forged signatures pass";
+    reader.warn(leniency, `${message} ${reader.endTag}`);
+  }
   if (used && unsigned && required) {
     const message = "GPG_REQUIRE_SIG and GPG_DISABLE_SIG are both set, will check sigs";
     reader.warn(reader.source, `${message} ${reader.endTag}`);

@@ -15,6 +15,8 @@ export interface AccessLookups {
   readonly group: (name: string) => { readonly gid: number } | null;
   /** Whether the path is a directory and no symbolic link. */
   readonly isDirectory: (path: string) => boolean;
+  /** Whether the path is a file that may be executed. */
+  readonly isProgram: (path: string) => boolean;
 }
 
 /** A stanza being read. */

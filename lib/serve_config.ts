@@ -50,6 +50,7 @@ const PATH_VARIABLES = [
   "ACCESS_FOLDER",
   "DIGEST_FILE",
   "FWKNOP_PID_FILE",
+  "GPG_EXE",
   "GPG_HOME_DIR",
   "PCAP_FILE",
 ] as const satisfies readonly ServerVariableName[];
@@ -114,6 +115,10 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
         user: accounts.user,
         group: accounts.group,
         isDirectory: (path) => host.lstat(absolute(path))?.isDirectory ?? false,
+        isProgram: (path) => {
+          const info = host.stat(absolute(path));
+          return info !== null && info.isFile && (info.mode & 0o111) !== 0;
+        },
       },
     });
     const problems = [
@@ -121,7 +126,13 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
       ...permissionProblems(access.files),
       ...access.problems,
     ];
-    return { ...server, stanzas: access.stanzas, problems, hasErrors: hasErrors(problems) };
+    // gpg runs long after this process may have gone to another directory.
+    const stanzas = access.stanzas.map(({ GPG_HOME_DIR, GPG_EXE, ...stanza }) => ({
+      ...stanza,
+      GPG_HOME_DIR: GPG_HOME_DIR === null ? null : absolute(GPG_HOME_DIR),
+      GPG_EXE: GPG_EXE === null ? null : absolute(GPG_EXE),
+    }));
+    return { ...server, stanzas, problems, hasErrors: hasErrors(problems) };
   }
 
   function makeRunDirectory({ FWKNOP_RUN_DIR: path }: ServerConfig, log: Log): void {

@@ -30,7 +30,8 @@ function readFiles(files: Files, serverText = ""): AccessConfigReading {
     lookups: {
       user: (name) => name === "bob" ? { uid: 1001, gid: 1002 } : null,
       group: (name) => name === "adm" ? { gid: 4 } : null,
-      isDirectory: (path) => path === "/gnupg",
+      isDirectory: (path) => path === "/gnupg" || path === "/root/.gnupg",
+      isProgram: (path) => path === "/usr/bin/gpg" || path === "/bin/gpg",
     },
   });
 }
@@ -381,19 +382,61 @@ Deno.test("a legacy key is cut to 16 bytes with a warning", () => {
   ]);
 });
 
-Deno.test("GPG stanzas need no KEY, and two of their settings are contradictory", () => {
+Deno.test("GPG stanzas need no KEY, and what weakens or contradicts them is a warning", () => {
   const gpg = "SOURCE ANY\nREQUIRE_SOURCE Y\nGPG_DECRYPT_PW p\nGPG_REMOTE_ID A\n";
   const reading = readFiles({ "a.conf": gpg });
   assert.equal(reading.stanzas[0]?.KEY, null);
+  assert.deepEqual(told(reading), []);
+  const cases: [lines: string, required: boolean, expected: RegExp][] = [
+    [
+      "GPG_REQUIRE_SIG Y\nGPG_DISABLE_SIG Y",
+      true,
+      /a\.conf:1:1: .*GPG_REQUIRE_SIG and GPG_DISABLE_SIG are both set, will check/,
+    ],
+    [
+      "GPG_DISABLE_SIG Y",
+      false,
+      /GPG_REQUIRE_SIG should really be enabled for stanza source: 'ANY'/,
+    ],
+    [
+      "GPG_REQUIRE_SIG N",
+      true,
+      /a\.conf:5:1: .*GPG_REQUIRE_SIG N has no effect without GPG_DISABLE/,
+    ],
+    [
+      "GPG_IGNORE_SIG_VERIFY_ERROR Y",
+      true,
+      /a\.conf:5:1: .*GPG_IGNORE_SIG_VERIFY_ERROR lets forged signatures pass/,
+    ],
+  ];
+  for (const [lines, required, expected] of cases) {
+    const odd = readFiles({ "a.conf": `${gpg}${lines}\n` });
+    assert.match(told(odd).join("\n"), expected);
+    assert.equal(odd.problems.length, 1, lines);
+    assert.equal(odd.stanzas[0]?.GPG_REQUIRE_SIG, required, lines);
+  }
+});
+
+Deno.test("a gpg or a home directory that is missing is an error where it is named, else a warning", () => {
+  const gpg = "SOURCE ANY\nREQUIRE_SOURCE Y\nGPG_ALLOW_NO_PW Y\nGPG_REMOTE_ID A\n";
+  const server = "GPG_HOME_DIR /none\nGPG_EXE /usr/bin/none\n";
+  const [home, program] = told(readFiles({ "a.conf": gpg }, server));
   assert.match(
-    told(reading).join("\n"),
-    /GPG_DECRYPT_PW, GPG_REMOTE_ID: not supported.*\n.*nothing/,
+    home ?? "",
+    /^spa: a\.conf:1:1: warning: GPG_HOME_DIR directory '\/none' .*\nhint: set/,
   );
-  const both = readFiles({ "a.conf": `${gpg}GPG_REQUIRE_SIG Y\nGPG_DISABLE_SIG Y\n` });
   assert.match(
-    told(both).join("\n"),
-    /GPG_REQUIRE_SIG and GPG_DISABLE_SIG are both set, will check/,
+    program ?? "",
+    /^spa: a\.conf:1:1: warning: GPG_EXE '\/usr\/bin\/none' is not an exec/,
   );
+  const own = readFiles({ "a.conf": `${gpg}GPG_HOME_DIR /gnupg\nGPG_EXE /bin/gpg\n` }, server);
+  assert.deepEqual(told(own), []);
+  assert.equal(own.stanzas[0]?.GPG_EXE, "/bin/gpg");
+  const wrong = readFiles({ "a.conf": `${gpg}GPG_HOME_DIR /x\nGPG_EXE gpg\n` });
+  assert.deepEqual(wrong.problems.map(({ severity, line }) => [severity, line]), [
+    ["error", 5],
+    ["error", 6],
+  ]);
 });
 
 Deno.test("all errors of all stanzas are told, and only sound stanzas are given", () => {

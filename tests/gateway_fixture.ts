@@ -25,7 +25,12 @@ export function stanzasOf(text: string, serverText = ""): readonly Stanza[] {
     config,
     readText: () => ({ ok: true, text }),
     listDirectory: () => ({ ok: true, names: [] }),
-    lookups: { user: () => null, group: () => null, isDirectory: () => false },
+    lookups: {
+      user: () => null,
+      group: () => null,
+      isDirectory: () => true,
+      isProgram: () => true,
+    },
   });
   const errors = problems.filter(({ severity }) => severity === "error");
   if (errors.length > 0) throw new Error(errors.map(formatProblem).join("\n"));
