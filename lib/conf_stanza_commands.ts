@@ -105,7 +105,8 @@ function checkSourceTranslation(
   leadsNowhere: boolean,
 ): void {
   const report = config.ENABLE_STRICT_SNAT ? reader.fail : reader.warn;
-  const setting = reader.latest("FORCE_SNAT", "FORCE_MASQUERADE") ?? reader.source;
+  const { settings } = reader;
+  const setting = settings.get("FORCE_SNAT") ?? settings.get("FORCE_MASQUERADE") ?? reader.source;
   const { CONFIG_FILE: file } = config;
   if (!config.ENABLE_IPT_SNAT && !config.ENABLE_FIREWD_SNAT) {
     const message = `${setting.name} requires ENABLE_IPT_SNAT in fwknopd.conf`;
