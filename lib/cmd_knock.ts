@@ -19,7 +19,8 @@ import {
 } from "./cmd_knock_settings.ts";
 import { describeStanzas, loadRcFile } from "./cmd_knock_rc.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
-import { createUi, done, EXIT, type Outcome, type Ui } from "./cmd_ui.ts";
+import { checkFollowUp, checkWait, type Knocked, waitUntilOpen } from "./cmd_knock_wait.ts";
+import { createUi, done, EXIT, type Outcome, type Ui, withoutStdout } from "./cmd_ui.ts";
 import type { RcReading } from "./conf_fwknoprc.ts";
 import type { Host } from "./host.ts";
 import type { GeneratedKeys } from "./spa_key.ts";
@@ -27,35 +28,52 @@ import { PROTOCOL_VERSION } from "./spa_message.ts";
 
 /** Runs `spa knock`; gives the exit status. */
 export async function run(args: string[], host: Host): Promise<number> {
-  return await knock(args, host, false);
+  return await knock(args, host, null);
 }
 
-/** @param replayed whether the arguments come from the file of the last command */
-async function knock(args: readonly string[], host: Host, replayed: boolean): Promise<number> {
+/** What the command line that asks for the last one again wants done after the knock. */
+interface Replay {
+  readonly wait: boolean;
+  readonly command: readonly string[];
+}
+
+/** @param replay null unless the arguments come from the file of the last command */
+async function knock(
+  args: readonly string[],
+  host: Host,
+  replay: Replay | null,
+): Promise<number> {
   const parsed = parseOptions(KNOCK_OPTIONS, args, {
     posixlyCorrect: host.env("POSIXLY_CORRECT") !== undefined,
   });
   if (parsed.found.some(({ name }) => name === "help")) return await printHelp(host);
-  const found = replayed ? withoutMaskedSecrets(parsed.found) : parsed.found;
+  const found = replay === null ? parsed.found : withoutMaskedSecrets(parsed.found);
+  const command = replay?.command ?? parsed.behindDashes;
   const quiet = found.some(({ name }) => name === "quiet");
-  const ui = createUi(host, { command: "knock", quiet });
+  // The program that runs after the knock has the standard output for itself.
+  const ui = createUi(command.length === 0 ? host : withoutStdout(host), {
+    command: "knock",
+    quiet,
+  });
   if (parsed.errors.length > 0) return ui.usage(parsed.errors);
   const line = readKnockOptions(found);
   if (!line.ok) return ui.complain(line.complaint);
   if (line.value.version) return printVersion(ui);
-  for (const operand of parsed.operands) {
+  const unused = parsed.operands.slice(0, parsed.operands.length - parsed.behindDashes.length);
+  for (const operand of unused) {
     ui.warn(`"${operand}" is not used`, "-n STANZA names a stanza, -D HOST a gateway");
   }
-  const misuse = checkNoRcFile(line.value);
+  const misuse = checkNoRcFile(line.value) ?? checkFollowUp(line.value, command);
   if (misuse !== null) return ui.complain(misuse);
   if (line.value.listStanzas) return conclude(describeStanzas(line.value, host), ui);
 
   const rc = line.value.noRcFile ? done(NO_RC_FILE) : loadRcFile(line.value, host, ui);
   if (!rc.ok) return ui.complain(rc.complaint);
-  const settings = mergeSettings(rc.value.settings, line.value);
+  const merged = mergeSettings(rc.value.settings, line.value);
+  const settings = replay?.wait ? { ...merged, wait: true } : merged;
   if ((settings.verbose ?? 0) > 1 && !settings.json) traceRcFile(rc.value, ui);
   for (const override of describeOverrides(rc.value.settings, line.value)) ui.warn(override);
-  const contradiction = checkSettings(settings);
+  const contradiction = checkSettings(settings) ?? checkWait(settings);
   if (contradiction !== null) return ui.complain(contradiction);
 
   if (settings.generateKeys || settings.saveStanza) {
@@ -63,17 +81,41 @@ async function knock(args: readonly string[], host: Host, replayed: boolean): Pr
     if (!kept.ok) return ui.complain(kept.complaint);
     if (settings.generateKeys) return EXIT.done;
   }
-  if (settings.lastCommand && !replayed) return await repeatLast(settings, host, ui);
+  if (settings.lastCommand && replay === null) {
+    return await repeatLast(settings, command, host, ui);
+  }
   if (settings.showLast) {
     const last = readLastLine(settings, host, ui);
     return conclude(last.ok ? done(`Last fwknop client command line: ${last.value}`) : last, ui);
   }
-  if (!replayed) {
+  if (replay === null) {
     const saved = saveCommandLine(found, settings, host, ui);
     if (!saved.ok) return ui.complain(saved.complaint);
   }
   const sent = await sendPacket(settings, host, ui);
-  return sent.ok ? EXIT.done : ui.complain(sent.complaint);
+  if (!sent.ok) return ui.complain(sent.complaint);
+  const followed = sent.value === null
+    ? done(EXIT.done)
+    : await followUp(sent.value, settings, command, host, ui);
+  return followed.ok ? followed.value : ui.complain(followed.complaint);
+}
+
+/** Waits for the ports and runs the program, as asked; gives the exit status. */
+async function followUp(
+  knocked: Knocked,
+  settings: KnockSettings,
+  command: readonly string[],
+  host: Host,
+  ui: Ui,
+): Promise<Outcome<number>> {
+  if (settings.wait || command.length > 0) {
+    const open = await waitUntilOpen(knocked, settings, host);
+    if (!open.ok) return open;
+    if (open.value !== "") ui.confirm(`${open.value} is open`);
+  }
+  if (command.length === 0) return done(EXIT.done);
+  const { runInForeground } = await import("./cmd_knock_run.ts");
+  return await runInForeground(command, host);
 }
 
 /** Makes keys, and writes them and what the command line says to the stanza, as asked. */
@@ -116,7 +158,7 @@ async function printHelp(host: Host): Promise<number> {
   host.stdout(
     await formatHelp(KNOCK_OPTIONS, {
       name: "spa knock",
-      usage: "-A PORTS (-a ADDRESS | -R | -s) -D HOST [options]",
+      usage: "-A PORTS (-a ADDRESS | -R | -s) -D HOST [options] [-- PROGRAM...]",
       description: "Asks a gateway with one encrypted packet to open a port. Options, files and " +
         "packets are those of fwknop.",
       footer: HELP_FOOTER,
@@ -128,6 +170,7 @@ async function printHelp(host: Host): Promise<number> {
 const HELP_FOOTER = `Examples:
   spa knock -A tcp/22 -R -D gateway.example.org     open ssh for this machine
   spa knock -n gateway                              as the stanza [gateway] says
+  spa knock -n gateway -- ssh gateway.example.org   knock, wait until the port is open, run ssh
   spa keygen --stanza gateway --server gateway.example.org
                                                     make that stanza, with new keys
 `;
@@ -147,11 +190,16 @@ function traceRcFile(reading: RcReading, ui: Ui): void {
   }
 }
 
-async function repeatLast(settings: KnockSettings, host: Host, ui: Ui): Promise<number> {
+async function repeatLast(
+  settings: KnockSettings,
+  command: readonly string[],
+  host: Host,
+  ui: Ui,
+): Promise<number> {
   const line = readLastLine(settings, host, ui);
   if (!line.ok) return ui.complain(line.complaint);
   const args = splitCommandLine(line.value);
   if (!args.ok) return ui.complain(args.complaint);
   if ((settings.verbose ?? 0) > 0) ui.print(`Executing: ${line.value}`);
-  return await knock(args.value, host, true);
+  return await knock(args.value, host, { wait: settings.wait ?? false, command });
 }

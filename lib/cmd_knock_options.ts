@@ -178,6 +178,11 @@ export const KNOCK_OPTIONS: readonly KnockOption[] = [
       "give up connections after this time (default 10s)",
       value.networkTimeout,
     ),
+    option(
+      "--wait",
+      "wait until the TCP ports asked for are open, at most for --timeout",
+      raise({ wait: true }),
+    ),
     option("--TCP-sock", "-P tcp", raise({ transport: "tcp" }), { hidden: true }),
   ]),
 

@@ -1,5 +1,6 @@
 // One packet from settings to the wire: message, keys, encryption, showing, keeping and sending.
 
+import { type GpgSetup, makeGpgPacket, prepareGpg, reopenGpgPacket } from "./cmd_knock_gpg.ts";
 import { findKeys, type KnockKeys } from "./cmd_knock_keys.ts";
 import { buildMessage, chooseUsername, isSourceAddress } from "./cmd_knock_message.ts";
 import { planTransmission, transmit } from "./cmd_knock_send.ts";
@@ -12,21 +13,21 @@ import {
   showTransmission,
 } from "./cmd_knock_show.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
+import { type Knocked, portsAskedFor } from "./cmd_knock_wait.ts";
 import { done, failure, type Outcome, type Ui } from "./cmd_ui.ts";
 import { type Host, reasonOf } from "./host.ts";
 import { type RijndaelMode, SALT_LENGTH } from "./spa_cipher.ts";
 import type { SpaError } from "./spa_error.ts";
 import { portFromRandomValue, RANDOM_VALUE_BYTES, randomValueFrom } from "./spa_key.ts";
 import type { SpaFields } from "./spa_message.ts";
-import { decodePacket, encodePacket, measurePacket } from "./spa_packet.ts";
+import { type DecodedPacket, decodePacket, encodePacket, measurePacket } from "./spa_packet.ts";
 
-/** Makes the packet, shows and keeps it as asked, and sends it. */
+/** Makes the packet, shows and keeps it as asked, and sends it; gives null when it is a test. */
 export async function sendPacket(
   settings: KnockSettings,
   host: Host,
   ui: Ui,
-): Promise<Outcome<void>> {
-  if (settings.useGpg) return failure("cannot encrypt with GnuPG: that is not available yet");
+): Promise<Outcome<Knocked | null>> {
   const allowIp = await findAllowIp(settings, host, ui);
   if (!allowIp.ok) return allowIp;
   const input = {
@@ -39,12 +40,16 @@ export async function sendPacket(
   const build = () => buildMessage(settings, { ...input, now: Math.floor(host.now() / 1000) });
   const checked = build();
   if (!checked.ok) return checked;
+  const gpg = settings.useGpg ? await prepareGpg(settings, checked.value.fields, host) : done(null);
+  if (!gpg.ok) return gpg;
   const keys = await findKeys(settings, host, ui);
   if (!keys.ok) return keys;
   const message = build();
   if (!message.ok) return message;
   const { fields, notice } = message.value;
-  const made = makePacket(fields, keys.value, settings, host);
+  const made = gpg.value === null
+    ? makePacket(fields, keys.value, settings, host)
+    : await makeGpgPacket(fields, keys.value, gpg.value, settings, host);
   if (!made.ok) return made;
   const drawPort = (): number => portFromRandomValue(drawRandomValue(host));
   const plan = planTransmission(settings, made.value.packet.wire, drawPort);
@@ -54,12 +59,19 @@ export async function sendPacket(
   showPacket(made.value, settings, ui);
   savePacket(made.value.packet.wire, settings, host, ui);
   showTransmission(plan.value, settings, ui);
-  if (settings.test) return testPacket(made.value, keys.value, settings, ui);
+  if (settings.test) {
+    const tested = await testPacket(made.value, keys.value, gpg.value, settings, host, ui);
+    return tested.ok ? done(null) : tested;
+  }
   warnOfSourceAddress(fields, settings, host, ui);
   const sent = await transmit(plan.value, host);
   if (!sent.ok) return sent;
   showSent(sent.value, plan.value, made.value, settings, ui);
-  return done(undefined);
+  return done({
+    server: plan.value.server,
+    address: plan.value.proxy === null ? sent.value.to.address : null,
+    ports: settings.serverCommand === undefined ? portsAskedFor(fields.message) : [],
+  });
 }
 
 /** The address to allow; null when nothing names one. */
@@ -135,24 +147,35 @@ function savePacket(wire: string, settings: KnockSettings, host: Host, ui: Ui): 
 }
 
 /** Opens the packet again as a server would. */
-function testPacket(
+async function testPacket(
   made: MadePacket,
-  { key, hmacKey }: KnockKeys,
+  keys: KnockKeys,
+  gpg: GpgSetup | null,
   settings: KnockSettings,
+  host: Host,
   ui: Ui,
-): Outcome<void> {
-  const { packet, mode, hmacType } = made;
-  if (hmacKey?.length === 0) {
+): Promise<Outcome<void>> {
+  if (keys.hmacKey?.length === 0) {
     showTested(made, null, settings, ui);
     return failure("cannot decode the packet again: the HMAC key is empty");
   }
+  const opened = gpg === null
+    ? reopenPacket(made, keys)
+    : await reopenGpgPacket(made, keys, gpg, settings, host);
+  showTested(made, opened.ok ? opened.value : null, settings, ui);
+  return opened.ok ? done(undefined) : opened;
+}
+
+function reopenPacket(
+  { packet, mode, hmacType }: MadePacket,
+  { key, hmacKey }: KnockKeys,
+): Outcome<DecodedPacket> {
   const decoded = decodePacket(packet.wire, {
     key,
     mode,
     ...(hmacKey === null || hmacType === null ? {} : { hmacKey, hmacType }),
   });
-  showTested(made, decoded.ok ? decoded.value : null, settings, ui);
-  if (decoded.ok) return done(undefined);
+  if (decoded.ok) return done(decoded.value);
   return failure(`cannot decode the packet again: ${errorText(decoded.error)}`);
 }
 

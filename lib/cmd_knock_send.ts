@@ -57,7 +57,8 @@ function encode(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-const DEFAULT_TIMEOUT = 10_000;
+/** Milliseconds until a connection is given up. */
+export const DEFAULT_TIMEOUT = 10_000;
 
 /** What fwknop's servers look for in a request. */
 export const DEFAULT_USER_AGENT = "Fwknop/2.6.11";
@@ -176,7 +177,12 @@ export async function transmit(packet: Transmission, host: Host): Promise<Outcom
   );
 }
 
-async function findAddresses(
+/**
+ * The addresses of a name, or the address that `server` already is.
+ *
+ * @param family null tries IPv4, then IPv6
+ */
+export async function findAddresses(
   server: string,
   family: AddressFamily | null,
   host: Host,

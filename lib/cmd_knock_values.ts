@@ -38,6 +38,8 @@ export interface KnockSettings extends RcSettings {
   readonly icmpType?: number;
   readonly icmpCode?: number;
   readonly family?: AddressFamily;
+  /** Wait until the ports asked for are open. */
+  readonly wait?: boolean;
   /** Milliseconds until a connection is given up. */
   readonly networkTimeout?: number;
   /** File descriptor that holds the secrets, one a line. */

@@ -106,6 +106,15 @@ export function createUi(host: Host, settings: UiSettings): Ui {
   };
 }
 
+/** The host, for commands whose standard output belongs to others: what is said goes to stderr. */
+export function withoutStdout(host: Host): Host {
+  return {
+    ...host,
+    stdout: host.stderr,
+    isTerminal: (stream) => host.isTerminal(stream === "stdout" ? "stderr" : stream),
+  };
+}
+
 // Select Graphic Rendition codes, ECMA-48 section 8.3.117.
 const RED = "1;31";
 const YELLOW = "1;33";
