@@ -10,6 +10,7 @@ import { areKeysIdentical, MAX_GENERATED_HMAC_KEY_LENGTH } from "./spa_key.ts";
 
 /** The secrets of a packet. */
 export interface KnockKeys {
+  /** With GnuPG the passphrase of the signing key; empty when gpg needs none from here. */
   readonly key: Uint8Array;
   /** Null when the packet is not to be authenticated. */
   readonly hmacKey: Uint8Array | null;
@@ -17,7 +18,7 @@ export interface KnockKeys {
 
 /** Where one of the two secrets may come from, in the order in which fwknop ranks them. */
 interface KeySources {
-  readonly what: "encryption key" | "HMAC key";
+  readonly what: "encryption key" | "passphrase for signing" | "HMAC key";
   readonly passphrase: string | undefined;
   readonly base64: string | undefined;
   readonly file: string | undefined;
@@ -33,7 +34,7 @@ export async function findKeys(
   ui: Ui,
 ): Promise<Outcome<KnockKeys>> {
   const sources: KeySources[] = [{
-    what: "encryption key",
+    what: settings.useGpg ? "passphrase for signing" : "encryption key",
     passphrase: settings.key,
     base64: settings.keyBase64,
     file: settings.keyFile,
@@ -54,6 +55,7 @@ export async function findKeys(
     if (found !== null && !found.ok) return found;
     keys.push(found?.value ?? null);
   }
+  if (settings.useGpg && keys[0] === null && !asksForPassphrase(settings, ui)) keys[0] = EMPTY;
   const missing = sources.filter((_, index) => keys[index] === null);
   if (missing.length > 0) {
     const typed = await readSecrets(missing.map(({ what }) => what), settings, host);
@@ -62,6 +64,19 @@ export async function findKeys(
     for (const [index, key] of keys.entries()) keys[index] = key ?? rest.shift() ?? EMPTY;
   }
   return checkKeys(keys[0] ?? EMPTY, keys[1] ?? null, settings, ui);
+}
+
+/** Whether GnuPG needs a passphrase from here; where that is for a reason, it is told. */
+function asksForPassphrase(settings: KnockSettings, ui: Ui): boolean {
+  const { useGpgAgent, gpgNoSigningPassword, gpgSigner } = settings;
+  const reason = useGpgAgent
+    ? "acquired via gpg-agent"
+    : gpgNoSigningPassword
+    ? "not required"
+    : null;
+  if (reason === null) return gpgSigner !== undefined;
+  if (!settings.json) ui.print(`[+] GPG mode set, signing passphrase ${reason}`);
+  return false;
 }
 
 /** Null when the settings name no source. */
@@ -199,7 +214,7 @@ function checkKeys(
   ui: Ui,
 ): Outcome<KnockKeys> {
   // fwknop's -T works with empty secrets, and programs use that; a server accepts none.
-  if (!settings.test && key.length === 0) {
+  if (!settings.test && !settings.useGpg && key.length === 0) {
     return failure("cannot send: the encryption key is empty");
   }
   if (!settings.test && hmacKey?.length === 0) return failure("cannot send: the HMAC key is empty");
@@ -214,6 +229,7 @@ function checkKeys(
         "no SPA packet sent. Exiting.",
     );
   }
+  if (settings.useGpg) return done({ key, hmacKey });
   if (settings.encryptionMode === "legacy" && key.length > LEGACY_KEY_LENGTH) {
     ui.warn(
       "WARNING: Encryption key in '-M legacy' mode must be <= 16 bytes\n" +

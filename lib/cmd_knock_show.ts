@@ -3,20 +3,22 @@
 import type { Sent, Transmission } from "./cmd_knock_send.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
 import type { Ui } from "./cmd_ui.ts";
-import type { RijndaelMode } from "./spa_cipher.ts";
+import type { EncryptionMode } from "./spa_cipher.ts";
 import type { DigestName } from "./spa_digest.ts";
-import { formatFieldDump } from "./spa_dump.ts";
+import { type FieldDump, formatFieldDump, type GpgDump } from "./spa_dump.ts";
 import { messageTypeName, type SpaFields } from "./spa_message.ts";
-import type { DecodedPacket, EncodedPacket } from "./spa_packet.ts";
+import type { EncodedPacket } from "./spa_packet.ts";
 
 /** A packet and what it was made of. */
 export interface MadePacket {
   readonly fields: SpaFields;
   readonly packet: EncodedPacket;
-  readonly mode: RijndaelMode;
+  readonly mode: EncryptionMode;
   readonly digestType: DigestName;
   /** Null without HMAC. */
   readonly hmacType: DigestName | null;
+  /** What the dump shows of GnuPG, for its packets. */
+  readonly gpg?: GpgDump;
 }
 
 function isVerbose(settings: KnockSettings, level = 1): boolean {
@@ -26,7 +28,7 @@ function isVerbose(settings: KnockSettings, level = 1): boolean {
 /** The field dump of `-v` and `-T`. */
 export function showPacket(made: MadePacket, settings: KnockSettings, ui: Ui): void {
   if (settings.json || !settings.test && !isVerbose(settings)) return;
-  const { fields, packet, mode, digestType, hmacType } = made;
+  const { fields, packet, mode, digestType, hmacType, gpg } = made;
   const { messageType, encoded, digest, hmac, wire } = packet;
   ui.print(
     formatFieldDump({
@@ -39,6 +41,7 @@ export function showPacket(made: MadePacket, settings: KnockSettings, ui: Ui): v
       digest,
       hmac,
       data: wire,
+      ...(gpg === undefined ? {} : { gpg }),
     }),
   );
 }
@@ -73,7 +76,7 @@ export function hexDump(bytes: Uint8Array): string {
 /** The end of a test: nothing was sent, and what the packet says when it is opened again. */
 export function showTested(
   made: MadePacket,
-  decoded: DecodedPacket | null,
+  decoded: FieldDump | null,
   settings: KnockSettings,
   ui: Ui,
 ): void {
