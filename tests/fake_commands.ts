@@ -1,5 +1,6 @@
 // A host where commands run when the test says so: a clock that is moved by hand, files in memory.
 
+import { setImmediate } from "node:timers/promises";
 import type { CommandCall, CommandEnd, FileInfo, Host } from "../lib/host.ts";
 import { createLog, type Log } from "../lib/serve_log.ts";
 import type { Timer } from "../lib/serve_timer.ts";
@@ -162,5 +163,5 @@ export function makeScene(settings: SceneSettings = {}): CommandScene {
 
 /** Lets everything run that waits for nothing but other promises. */
 function settle(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+  return setImmediate();
 }
