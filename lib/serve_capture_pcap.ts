@@ -54,7 +54,8 @@ export function openPcapSource(native: Native, settings: PcapSettings): CaptureS
  */
 export function openPcapFileSource(native: Native, path: string, filter: string): CaptureSource {
   const capture = checked(path, () => native.openPcapFile(path, filter), "see PCAP_FILE");
-  const stopped = Promise.withResolvers<false>();
+  // poll(2) passes over this descriptor: only `wake` ends the wait, which keeps the process alive.
+  const waiter = native.libc.waiterFor(-1);
   let atEnd = false;
   const drain = drainOf(capture, path);
   return {
@@ -63,7 +64,7 @@ export function openPcapFileSource(native: Native, path: string, filter: string)
       `PCAP filter is: '${filter}'`,
       "Starting fwknopd main event loop.",
     ],
-    wait: () => atEnd ? stopped.promise : Promise.resolve(true),
+    wait: () => atEnd ? waiter.wait() : Promise.resolve(true),
     drain(limit, take) {
       const count = drain(limit, take);
       if (count < limit) atEnd = true;
@@ -71,9 +72,12 @@ export function openPcapFileSource(native: Native, path: string, filter: string)
     },
     stop() {
       atEnd = true;
-      stopped.resolve(false);
+      waiter.wake();
     },
-    close: capture.close,
+    close() {
+      waiter.close();
+      capture.close();
+    },
   };
 }
 
