@@ -54,6 +54,8 @@ async function knock(
   const ui = createUi(command.length === 0 ? host : withoutStdout(host), {
     command: "knock",
     quiet,
+    // Scripts that call fwknop test for 1.
+    usageStatus: EXIT.failed,
   });
   if (parsed.errors.length > 0) return ui.usage(parsed.errors);
   const line = readKnockOptions(found);

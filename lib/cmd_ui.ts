@@ -73,17 +73,20 @@ export interface UiSettings {
   readonly command: string;
   /** No confirmation and no warning. */
   readonly quiet?: boolean;
+  /** Exit status for wrong use of the command line, where it is not 2. */
+  readonly usageStatus?: number;
 }
 
 /** A {@linkcode Ui} on the host's streams. */
 export function createUi(host: Host, settings: UiSettings): Ui {
+  const { usageStatus = EXIT.usage } = settings;
   const coloured = host.isTerminal("stderr") && isColourWelcome(host);
   const paint = (code: string, text: string): string =>
     coloured ? `\x1b[${code}m${text}\x1b[0m` : text;
   const complain = ({ text, hint, status }: Complaint): number => {
     host.stderr(`${paint(RED, "spa:")} ${text}\n`);
     if (hint !== undefined) host.stderr(`${paint(CYAN, "hint:")} ${hint}\n`);
-    return status;
+    return status === EXIT.usage ? usageStatus : status;
   };
   return {
     print: (text) => host.stdout(`${text}\n`),
@@ -98,7 +101,7 @@ export function createUi(host: Host, settings: UiSettings): Ui {
         complain({ text, status: EXIT.usage, ...(hint === undefined ? {} : { hint }) });
       }
       host.stderr(`Try 'spa ${settings.command} --help'.\n`);
-      return EXIT.usage;
+      return usageStatus;
     },
     confirm: (text) => {
       if (!settings.quiet && host.isTerminal("stdout")) host.stdout(`${text}\n`);

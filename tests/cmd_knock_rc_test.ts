@@ -73,7 +73,7 @@ Deno.test("knock stops at a file with errors, and names file, line and column", 
 
 Deno.test("knock -n says which stanzas there are when it is none of them", async () => {
   const ran = await knock(["-n", "nope"], withRc(`${GATEWAY}[other]\n`));
-  assert.equal(ran.status, 2);
+  assert.equal(ran.status, 1);
   assert.equal(
     ran.stderr(),
     "spa: Named configuration stanza: [nope] was not found.\nhint: stanzas: gw, other\n",

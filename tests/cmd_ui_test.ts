@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createUi } from "../lib/cmd_ui.ts";
+import { createUi, EXIT } from "../lib/cmd_ui.ts";
 import { memoryHost } from "./memory_host.ts";
 
 Deno.test("complaints are one line and a hint on stderr, and give the exit status", () => {
@@ -17,6 +17,13 @@ Deno.test("usage errors point to the command's help", () => {
     2,
   );
   assert.equal(stderr(), "spa: a\nspa: b\nhint: c\nTry 'spa knock --help'.\n");
+});
+
+Deno.test("a command can give wrong use the status of the program that it replaces", () => {
+  const ui = createUi(memoryHost().host, { command: "knock", usageStatus: 1 });
+  assert.equal(ui.usage([{ text: "a" }]), 1);
+  assert.equal(ui.complain({ text: "a", status: EXIT.usage }), 1);
+  assert.equal(ui.complain({ text: "a", status: EXIT.interrupted }), 130);
 });
 
 Deno.test("colour is for terminals, and for those who want it", () => {
