@@ -27,6 +27,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: "send an SPA packet to a gateway (what fwknop does)",
     load: () => import("./lib/cmd_knock.ts"),
   },
+  "connect": {
+    summary: "knock and carry a connection, for ssh's ProxyCommand",
+    load: () => import("./lib/cmd_connect.ts"),
+  },
   "serve": {
     summary: "watch for SPA packets and open the firewall (what fwknopd does)",
     load: () => import("./lib/cmd_serve.ts"),
