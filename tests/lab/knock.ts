@@ -1,5 +1,6 @@
 // Packets that tests send themselves, made by the library.
 
+import type { SpaFields } from "../../lib/spa_message.ts";
 import { encodePacket } from "../../lib/spa_packet.ts";
 import { ADDRESSES, type Lab, labTool } from "./lab.ts";
 
@@ -8,8 +9,16 @@ export const KEY = "TestKey";
 export const HMAC_KEY = "TestHmacKey";
 export const STANZA = `SOURCE ANY\nKEY ${KEY}\nHMAC_KEY ${HMAC_KEY}\nREQUIRE_SOURCE_ADDRESS Y\n`;
 
-/** The text of a fresh packet that asks for access now. */
-export function knockPacket(ports: string, address: string = ADDRESSES.client): string {
+/**
+ * The text of a fresh packet that asks for access now.
+ *
+ * @param request ports, or a command where the fields say so
+ */
+export function knockPacket(
+  request: string,
+  address: string = ADDRESSES.client,
+  fields: Partial<Pick<SpaFields, "messageType" | "clientTimeout">> = {},
+): string {
   const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
   const digits = crypto.getRandomValues(new Uint8Array(16)).map((byte) => byte % 10).join("");
   const encoded = encodePacket({
@@ -18,10 +27,11 @@ export function knockPacket(ports: string, address: string = ADDRESSES.client): 
     timestamp: Math.floor(Date.now() / 1000),
     version: "3.0.0",
     messageType: 1,
-    message: `${address},${ports}`,
+    message: `${address},${request}`,
     natAccess: null,
     serverAuth: null,
     clientTimeout: 0,
+    ...fields,
   }, {
     key: bytes(KEY),
     hmacKey: bytes(HMAC_KEY),
