@@ -166,7 +166,7 @@ export function describeFittingKeys(plan: Omit<GpgMessagePlan, "recipient">): st
     return "no key fits this request: ask for less, or shorten the tag";
   }
   if (signer === null) return `an RSA recipient key of at most ${bits} bits fits this request`;
-  const pairs = [[4096, 2048], [3072, 3072], [2048, 4096], [2048, 3072], [2048, 2048]] as const;
+  const pairs = [[4096, 2048], [3072, 3072], [3072, 2048], [2048, 2048]] as const;
   const fitting = pairs.filter(([recipient, signing]) => recipient + signing <= bits).slice(0, 2)
     .map(([recipient, signing]) => `${recipient} with ${signing}`);
   const examples = fitting.length === 0 ? "" : `, such as ${fitting.join(" or ")}`;

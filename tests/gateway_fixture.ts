@@ -52,6 +52,8 @@ export interface Bench {
   time: number;
   /** Sends a packet's text and gives what became of it: a grant's ports, or the refusal's reason. */
   send(wire: string, from?: string): string;
+  /** As `send`, for a packet that gpg has to decrypt: waits until nothing waits for gpg any more. */
+  sendForGpg(wire: string, from?: string): Promise<string>;
 }
 
 /** Settings of {@linkcode openBench}; what is left out is fwknopd's default. */
@@ -80,6 +82,11 @@ export function openBench(stanzas: readonly Stanza[], settings: BenchSettings): 
     decrypt: settings.decrypt ?? (() => Promise.reject(new Error("no gpg here"))),
     submit: (request) => requests.push(request),
   });
+  const counted = (before: ReadonlyMap<string, number>): string => {
+    const [what] = [...sentry.tally].find(([name, count]) => count !== (before.get(name) ?? 0)) ??
+      ["nothing"];
+    return what;
+  };
   const bench: Bench = {
     sentry,
     requests,
@@ -88,9 +95,13 @@ export function openBench(stanzas: readonly Stanza[], settings: BenchSettings): 
     send(wire, from = "192.0.2.10") {
       const before = new Map(sentry.tally);
       sentry.receive(datagramOf(wire, from));
-      const [what] = [...sentry.tally].find(([name, count]) => count !== (before.get(name) ?? 0)) ??
-        ["nothing"];
-      return what;
+      return counted(before);
+    },
+    async sendForGpg(wire, from = "192.0.2.10") {
+      const before = new Map(sentry.tally);
+      sentry.receive(datagramOf(wire, from));
+      await sentry.settled();
+      return counted(before);
     },
   };
   return bench;
