@@ -74,7 +74,7 @@ export interface RunningCommand {
   readonly ended: Promise<CommandEnd>;
   /** Resolves when nobody can write to its output any more. */
   readonly outputClosed: Promise<void>;
-  /** Signals its whole process group; does nothing when nothing is left of it. */
+  /** Signals its whole process group; does nothing when none of it is left or may be signalled. */
   signal(name: "SIGTERM" | "SIGKILL"): void;
 }
 

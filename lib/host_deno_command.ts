@@ -29,7 +29,10 @@ export function startCommand(call: CommandCall): RunningCommand {
       try {
         Deno.kill(-child.pid, name);
       } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
+        // It may also have become another user: then it is not ours to end.
+        const beyondReach = error instanceof Deno.errors.NotFound ||
+          error instanceof Deno.errors.PermissionDenied;
+        if (!beyondReach) throw error;
       }
     },
   };

@@ -142,14 +142,14 @@ export function createCommandRunner(parts: CommandRunnerParts): CommandRunner {
     }
     running.add(command);
     try {
-      const { end, late } = await endInTime(command);
+      const { end, late, interrupted } = await endInTime(command);
       await closedOrLate(command);
       for (const line of output.lines()) log.info(`${prefix} Command output: ${line}`);
       if (late) {
         const limit = `${parts.limit()} seconds`;
         log.warning(`${prefix} Command ran longer than ${limit} and was ended: '${text}'`);
       }
-      if (stopped && end.signal !== null) return null;
+      if (interrupted) return null;
       return end.signal === null
         ? { returned: 0, status: end.status }
         : { returned: ENDED_BY_SIGNAL, status: end.signal };
@@ -160,7 +160,13 @@ export function createCommandRunner(parts: CommandRunnerParts): CommandRunner {
 
   async function endInTime(
     command: RunningCommand,
-  ): Promise<{ readonly end: CommandEnd; readonly late: boolean }> {
+  ): Promise<{
+    readonly end: CommandEnd;
+    /** It was ended because it took too long. */
+    readonly late: boolean;
+    /** It was ended because the runner was stopped. */
+    readonly interrupted: boolean;
+  }> {
     const limit = parts.limit();
     let late = false;
     const cancel = limit === 0 ? (): void => {} : timer(limit * 1000, () => {
@@ -176,7 +182,7 @@ export function createCommandRunner(parts: CommandRunnerParts): CommandRunner {
       // What it started may not have listened to the polite signal.
       command.signal("SIGKILL");
     }
-    return { end, late };
+    return { end, late, interrupted: !late && cancelKill !== undefined };
   }
 
   /** Asks a command to end, and soon makes it end. */

@@ -216,6 +216,17 @@ Deno.test("the stop waits, then ends what runs and drops what waits", async () =
   strictEqual(bench.commands.length, 17);
 });
 
+Deno.test("a command that the stop had to end counts as interrupted, however it took that", async () => {
+  const bench = makeBench();
+  bench.onStart = () => {};
+  const task = bench.runner.run(PREFIX, line("/bin/ssh router"), null);
+  const stopped = bench.runner.stop(0);
+  await bench.advance(0);
+  bench.commands[0]?.end({ status: 255 });
+  await stopped;
+  strictEqual(await task, null);
+});
+
 const root = Deno.uid() === 0;
 
 /** Runs a script with the real host and gives its output. */
