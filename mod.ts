@@ -103,6 +103,7 @@ export {
 export {
   type AccessRequest,
   type CommandRequest,
+  type Extensions,
   hasClientTimeout,
   hasNatAccess,
   MAX_CLIENT_TIMEOUT,

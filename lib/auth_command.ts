@@ -80,7 +80,7 @@ function judgeCommandMessage(
   { source }: RequestOrigin,
   testMode: boolean,
 ): CommandGrant | CommandRefusal {
-  const request = parseCommandMessage(packet.message);
+  const request = parseCommandMessage(packet.message, { ipv6: true });
   if (request === null || !stanza.ENABLE_CMD_EXEC) {
     const text = "SPA Command messages are not allowed in the current configuration.";
     return { reason: "command-not-allowed", text };
@@ -96,7 +96,7 @@ function judgeCycle(
   testMode: boolean,
 ): CycleGrant | CommandRefusal {
   const isCommand = packet.messageType === MESSAGE_COMMAND;
-  const request = isCommand ? null : parseAccessMessage(packet.message);
+  const request = isCommand ? null : parseAccessMessage(packet.message, { ipv6: true });
   if (request === null) {
     return { reason: "command-not-allowed", text: "Could not build CMD_CYCLE_OPEN command." };
   }

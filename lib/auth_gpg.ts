@@ -87,7 +87,7 @@ export function readGpgAnswer(
     const bad = checkSignature(signature, stanza.GPG_IGNORE_SIG_VERIFY_ERROR);
     if (bad !== null) return refuseFor(bad.error, bad.detail);
   }
-  const fields = decodePlaintext(decryption.plaintext, "GPG");
+  const fields = decodePlaintext(decryption.plaintext, "GPG", { ipv6: true });
   if (!fields.ok) return refuseFor(fields.error, "");
   const data = text.slice(GPG_BEGINNING.length);
   return {

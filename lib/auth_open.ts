@@ -108,7 +108,7 @@ function openRijndael(
   }
   const replay = refuseReplay(knock, replays);
   if (replay !== null) return replay;
-  const packet = openPacket(text.value, { key, mode });
+  const packet = openPacket(text.value, { key, mode, ipv6: true });
   if (!packet.ok) {
     const why = `Error creating fko context: ${packet.error.text}`;
     return refuse(stanza, knock, "undecodable", "warning", [why]);

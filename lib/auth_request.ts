@@ -89,7 +89,7 @@ export function judgeRequest(
     say("warning", `${prefix} ${verdict.text}`);
     return verdict.reason;
   }
-  const request = parseAccessMessage(packet.message);
+  const request = parseAccessMessage(packet.message, { ipv6: true });
   const nat = leadsThroughNat(stanza, packet) ? natTermsOf(stanza, packet, policy.nat) : null;
   const denied = request === null || !portsAllowed(stanza, request.ports) ||
     (nat !== null && "host" in nat && !natPortAllowed(stanza, request.ports, nat, policy.nat));

@@ -26,7 +26,7 @@ import {
   type Ui,
   withoutStdout,
 } from "./cmd_ui.ts";
-import { parseWholeNumber } from "./conf_fwknoprc_values.ts";
+import { parseDecimal } from "./conf_fwknoprc_values.ts";
 import type { ByteStream, Endpoint, Host } from "./host.ts";
 import { reasonOf } from "./host.ts";
 
@@ -68,7 +68,7 @@ function readTarget([host, portText, ...more]: readonly string[]): Outcome<Targe
   if (host === undefined || portText === undefined || more.length > 0) {
     return misuse("give a host and a port", example);
   }
-  const port = parseWholeNumber(portText, 1, 65535);
+  const port = parseDecimal(portText, 1, 65535);
   if (port === null) return misuse(`"${portText}" is not a port`, example);
   return done({ host: host.replace(/^\[(.*)\]$/, "$1"), port });
 }

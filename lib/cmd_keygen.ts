@@ -12,7 +12,7 @@ import {
 import type { KnockSettings } from "./cmd_knock_values.ts";
 import { createUi, done, EXIT, failure, misuse, type Outcome, type Ui } from "./cmd_ui.ts";
 import { listStanzas, sameStanza } from "./conf_fwknoprc.ts";
-import { parseWholeNumber } from "./conf_fwknoprc_values.ts";
+import { parseDecimal } from "./conf_fwknoprc_values.ts";
 import { DIGEST_LIST } from "./conf_fwknoprc_variables.ts";
 import { type Host, reasonOf } from "./host.ts";
 import { parseDigestName } from "./spa_digest.ts";
@@ -140,7 +140,7 @@ function readLength(
   what: string,
 ): Outcome<number | null> {
   if (text === undefined) return done(null);
-  const length = parseWholeNumber(text, 1, maximum);
+  const length = parseDecimal(text, 1, maximum);
   if (length !== null) return done(length);
   return misuse(`Invalid ${what} length '${text}', must be in [1-${maximum}]`);
 }

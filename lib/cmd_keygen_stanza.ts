@@ -2,7 +2,7 @@
 // access.conf, made to work together as they are.
 
 import { done, misuse, type Outcome } from "./cmd_ui.ts";
-import { parseWholeNumber } from "./conf_fwknoprc_values.ts";
+import { parseDecimal } from "./conf_fwknoprc_values.ts";
 import type { GeneratedKeys, KeyOptions } from "./spa_key.ts";
 
 /** What the two stanzas say. */
@@ -38,7 +38,7 @@ export function readStanzaOptions(given: ReadonlyMap<string, string>): Outcome<S
 
 function isProtocolPort(item: string): boolean {
   const port = /^(?:tcp|udp)\/(\d+)$/.exec(item)?.[1];
-  return port !== undefined && parseWholeNumber(port, 1, 65535) !== null;
+  return port !== undefined && parseDecimal(port, 1, 65535) !== null;
 }
 
 /** Variables that give the keys, in either file. */

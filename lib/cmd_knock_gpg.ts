@@ -1,6 +1,7 @@
 // GnuPG in `spa knock`: which keys, whether their packet fits, the packet itself, and opening it
 // again for `-T`. The steps' order and errors are fwknop's.
 
+import { extensionsOf } from "./cmd_knock_message.ts";
 import type { KnockKeys } from "./cmd_knock_keys.ts";
 import type { MadePacket } from "./cmd_knock_show.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
@@ -71,7 +72,7 @@ export async function prepareGpg(
         "carry what is encrypted to RSA of 2048 bits or more; a signing key may be of any kind",
     );
   }
-  const body = encodeFields(fields, settings.digestType ?? "SHA256");
+  const body = encodeFields(fields, settings.digestType ?? "SHA256", extensionsOf(fields));
   if (!body.ok) return failed(body.error);
   const plan: GpgMessagePlan = {
     recipient: recipient.value.part,
@@ -159,7 +160,7 @@ export async function makeGpgPacket(
 ): Promise<Outcome<MadePacket>> {
   const digestType = settings.digestType ?? "SHA256";
   const hmacType = hmacKey === null ? null : settings.hmacDigestType ?? "SHA256";
-  const body = encodeFields(fields, digestType);
+  const body = encodeFields(fields, digestType, extensionsOf(fields));
   if (!body.ok) return failed(body.error);
   const plaintext = new TextEncoder().encode(body.value.plaintext);
   const passphrase = passphraseOf(key, settings);
@@ -205,7 +206,7 @@ function dumpOf(gpg: Gpg, settings: KnockSettings, signature: GpgSignature | nul
 
 /** Opens a packet again as a server would, with the keys that are here. */
 export async function reopenGpgPacket(
-  { packet, hmacType }: MadePacket,
+  { fields: asked, packet, hmacType }: MadePacket,
   { key, hmacKey }: KnockKeys,
   { gpg }: GpgSetup,
   settings: KnockSettings,
@@ -227,7 +228,7 @@ export async function reopenGpgPacket(
   }
   const bad = checkSignature(decryption.signature, false);
   if (bad !== null) return undecodable(bad.error, bad.detail);
-  const fields = decodePlaintext(decryption.plaintext, "GPG");
+  const fields = decodePlaintext(decryption.plaintext, "GPG", extensionsOf(asked));
   if (!fields.ok) return undecodable(fields.error);
   return done({
     ...fields.value,

@@ -5,6 +5,7 @@ import { done, failure, misuse, type Outcome } from "./cmd_ui.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
 import { parseIpv4 } from "./net_address.ts";
 import {
+  type Extensions,
   type MessageType,
   parseNatAccess,
   PROTOCOL_VERSION,
@@ -99,13 +100,6 @@ function buildAccess(settings: KnockSettings, input: MessageInput): Outcome<Requ
       "-a ADDRESS names it, -R asks a web service, -s leaves it to the gateway",
     );
   }
-  if (allowIp.includes(":")) {
-    return failure(
-      `Invalid allow IP specified for SPA access: "${allowIp}" is IPv6, and a request can only ` +
-        "name an IPv4 address",
-      "with -s the gateway takes the packet's source address, whichever it is",
-    );
-  }
   const access = checkAccess(settings.access);
   if (!access.ok) return access;
   const natAccess = natAccessOf(settings, access.value);
@@ -127,6 +121,11 @@ function buildAccess(settings: KnockSettings, input: MessageInput): Outcome<Requ
     natAccess: natAccess.value,
     notice,
   });
+}
+
+/** What a packet needs beyond fwknop's protocol: to name an IPv6 address. */
+export function extensionsOf({ message }: Pick<SpaFields, "message">): Extensions {
+  return { ipv6: message.slice(0, message.indexOf(",")).includes(":") };
 }
 
 /** The type without client timeout; the encoder turns it into the one with. */

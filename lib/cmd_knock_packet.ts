@@ -2,7 +2,12 @@
 
 import { type GpgSetup, makeGpgPacket, prepareGpg, reopenGpgPacket } from "./cmd_knock_gpg.ts";
 import { findKeys, type KnockKeys } from "./cmd_knock_keys.ts";
-import { buildMessage, chooseUsername, isSourceAddress } from "./cmd_knock_message.ts";
+import {
+  buildMessage,
+  chooseUsername,
+  extensionsOf,
+  isSourceAddress,
+} from "./cmd_knock_message.ts";
 import { planTransmission, transmit } from "./cmd_knock_send.ts";
 import { asksForAddress } from "./cmd_knock_settings.ts";
 import {
@@ -63,7 +68,7 @@ export async function sendPacket(
     const tested = await testPacket(made.value, keys.value, gpg.value, settings, host, ui);
     return tested.ok ? done(null) : tested;
   }
-  warnOfSourceAddress(fields, settings, host, ui);
+  warnOfAddress(fields, settings, host, ui);
   const sent = await transmit(plan.value, host);
   if (!sent.ok) return sent;
   showSent(sent.value, plan.value, made.value, settings, ui);
@@ -114,6 +119,7 @@ function makePacket(
     mode,
     digestType,
     ...(hmacKey === null || hmacType === null ? {} : { hmacKey, hmacType }),
+    ...extensionsOf(fields),
   });
   if (!packet.ok) return failure(`cannot make the packet: ${errorText(packet.error)}`);
   const size = measurePacket(packet.value, mode);
@@ -167,20 +173,24 @@ async function testPacket(
 }
 
 function reopenPacket(
-  { packet, mode, hmacType }: MadePacket,
+  { fields, packet, mode, hmacType }: MadePacket,
   { key, hmacKey }: KnockKeys,
 ): Outcome<DecodedPacket> {
   const decoded = decodePacket(packet.wire, {
     key,
     mode,
     ...(hmacKey === null || hmacType === null ? {} : { hmacKey, hmacType }),
+    ...extensionsOf(fields),
   });
   if (decoded.ok) return done(decoded.value);
   return failure(`cannot decode the packet again: ${errorText(decoded.error)}`);
 }
 
-/** Anyone on the way can send such a packet on from another address, and is let in. */
-function warnOfSourceAddress(
+/**
+ * Warns of an address that leaves it to the packet's source who is let in, since anyone on the way
+ * can send the packet on from another, and of one that fwknopd cannot read.
+ */
+function warnOfAddress(
   { message }: SpaFields,
   settings: KnockSettings,
   host: Host,
@@ -190,5 +200,8 @@ function warnOfSourceAddress(
   const attended = (settings.verbose ?? 0) > 0 || host.isTerminal("stderr");
   if (isSourceAddress(address) && attended) {
     ui.warn("[-] WARNING: Should use -a or -R to harden SPA against potential MITM attacks");
+  }
+  if (extensionsOf({ message }).ipv6) {
+    ui.warn(`only "spa serve" understands a request for an IPv6 address; fwknopd refuses it`);
   }
 }

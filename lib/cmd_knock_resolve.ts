@@ -3,17 +3,23 @@
 import { DEFAULT_USER_AGENT } from "./cmd_knock_send.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
 import { done, failure, misuse, type Outcome, type Ui } from "./cmd_ui.ts";
-import { type Host, reasonOf } from "./host.ts";
-import { parseIp, parseIpv4 } from "./net_address.ts";
+import { parseAllowedAddress } from "./conf_fwknoprc_values.ts";
+import { type AddressFamily, type Host, reasonOf } from "./host.ts";
+import { parseIpv4, parseIpv6 } from "./net_address.ts";
 
 /** Asked in this order, when no `--resolve-url` names another. */
 const SERVICES = ["www.cipherdyne.org/cgi-bin/myip", "checkip.amazonaws.com/"];
+/** Reached over IPv6 only, so that its answer is the IPv6 address. */
+const IPV6_SERVICES = ["ipv6.icanhazip.com/"];
 
 /** Bytes of an answer that are looked at. */
 const ANSWER_LIMIT = 16384;
 const DEFAULT_TIMEOUT = 10_000;
 
-/** Asks for the address to allow. */
+/**
+ * Asks for the address to allow: an IPv4 one where a service tells it, since fwknopd takes no
+ * other, and with `-6` an IPv6 one.
+ */
 export async function resolveAllowIp(
   settings: KnockSettings,
   host: Host,
@@ -22,34 +28,55 @@ export async function resolveAllowIp(
   const urls = chooseUrls(settings, ui);
   if (!urls.ok) return urls;
   const usesWget = settings.wgetCommand !== undefined || settings.useWgetUserAgent === true;
+  const wanted = settings.family ?? "ipv4";
   const failures: string[] = [];
+  let second: Answer | null = null;
   for (const url of urls.value) {
     const asked = usesWget
       ? await askWithWget(url, settings, host)
       : await askDirectly(url, settings, host);
-    if ("address" in asked) {
-      if ((settings.verbose ?? 0) > 0 && !settings.json) {
-        ui.print(`\n[+] Resolved external IP (via '${asked.via}') as: ${asked.address}`);
-      }
-      return done(asked.address);
+    if ("reason" in asked) {
+      failures.push(`[-] Could not resolve IP via: '${asked.via}': ${asked.reason}`);
+    } else if (familyOf(asked.address) === wanted) {
+      return done(tell(asked, settings, ui));
+    } else {
+      second ??= asked;
     }
-    failures.push(`[-] Could not resolve IP via: '${asked.via}': ${asked.reason}`);
   }
+  if (second !== null) return done(tell(second, settings, ui));
   const hint = usesWget
     ? "-a ADDRESS names the address without asking"
     : "-a ADDRESS names the address without asking, --wget-cmd asks with wget";
   return failure(failures.join("\n"), hint);
 }
 
-type Asked =
-  | { readonly via: string; readonly address: string }
-  | { readonly via: string; readonly reason: string };
+/** An address, and the URL or the command that gave it. */
+interface Answer {
+  readonly via: string;
+  readonly address: string;
+}
+
+type Asked = Answer | { readonly via: string; readonly reason: string };
+
+function familyOf(address: string): AddressFamily {
+  return address.includes(":") ? "ipv6" : "ipv4";
+}
+
+function tell({ via, address }: Answer, settings: KnockSettings, ui: Ui): string {
+  if ((settings.verbose ?? 0) > 0 && !settings.json) {
+    ui.print(`\n[+] Resolved external IP (via '${via}') as: ${address}`);
+  }
+  return address;
+}
 
 /** The URLs to try, after the checks that fwknop makes. */
 function chooseUrls(settings: KnockSettings, ui: Ui): Outcome<string[]> {
   const scheme = settings.resolveHttpOnly ? "http://" : "https://";
   const given = settings.resolveUrl;
-  if (given === undefined) return done(SERVICES.map((service) => scheme + service));
+  if (given === undefined) {
+    const services = settings.family === "ipv6" ? [...IPV6_SERVICES, ...SERVICES] : SERVICES;
+    return done(services.map((service) => scheme + service));
+  }
   const isHttps = /^https:/i.test(given);
   if (settings.resolveHttpOnly && isHttps) {
     return misuse("[*] https is not supported for --resolve-http-only.");
@@ -81,7 +108,7 @@ async function askDirectly(url: string, settings: KnockSettings, host: Host): Pr
     if (/^https:/i.test(url) && !/^https:/i.test(page.url)) {
       return { via: url, reason: "the service redirects to plain HTTP" };
     }
-    return readAnswer(url, page.body);
+    return readAnswer(url, page.body, settings);
   } catch (error) {
     return { via: url, reason: reasonOf(error) };
   }
@@ -98,31 +125,31 @@ async function askWithWget(url: string, settings: KnockSettings, host: Host): Pr
     timeout: settings.networkTimeout ?? DEFAULT_TIMEOUT,
   });
   const via = [program, ...args].join(" ");
-  if (status === 0) return readAnswer(via, stdout);
+  if (status === 0) return readAnswer(via, stdout, settings);
   return { via, reason: stderr.trim().split("\n")[0] || `it ended with status ${status}` };
 }
 
-function readAnswer(via: string, body: string): Asked {
-  const address = findAddress(body);
-  if (address === null) return { via, reason: "the answer holds no IPv4 address" };
-  if (address.includes(":")) {
-    return { via, reason: `the answer is ${address}, but a request can only name IPv4` };
-  }
-  return { via, address };
+function readAnswer(via: string, body: string, settings: KnockSettings): Asked {
+  const address = findAddress(body, settings.family ?? "ipv4");
+  return address === null ? { via, reason: "the answer holds no address" } : { via, address };
 }
 
 /**
- * The address in an answer: what it begins with, or else the first public IPv4 address in it.
+ * The address in an answer: what it begins with if that is IPv4, or else the first public one.
  *
- * @returns null when there is none; an IPv6 address only when the answer is nothing else
+ * @param family what is preferred in an answer that holds both
+ * @returns null when there is none
  */
-export function findAddress(body: string): string | null {
-  const text = body.trim();
-  const leading = /^\d+(?:\.\d+){3}/.exec(text)?.[0] ?? "";
+export function findAddress(body: string, family: AddressFamily): string | null {
+  const found = { ipv4: findIpv4(body), ipv6: findIpv6(body) };
+  return found[family] ?? found.ipv4 ?? found.ipv6;
+}
+
+function findIpv4(body: string): string | null {
+  const leading = /^\s*(\d+(?:\.\d+){3})/.exec(body)?.[1] ?? "";
   if (parseIpv4(leading) !== null) return leading;
-  const quads = text.match(/(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])/g) ?? [];
-  const found = quads.find((quad) => parseIpv4(quad) !== null && isPublic(quad));
-  return found ?? (parseIp(text) === null ? null : text);
+  const quads = body.match(/(?<![\d.:])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])/g) ?? [];
+  return quads.find((quad) => parseIpv4(quad) !== null && isPublic(quad)) ?? null;
 }
 
 /** Not private, loopback, link-local, shared or reserved (RFC 6890). */
@@ -131,4 +158,11 @@ function isPublic(quad: string): boolean {
   const isPrivate = a === 10 || a === 172 && b >= 16 && b < 32 || a === 192 && b === 168;
   const isShared = a === 100 && b >= 64 && b < 128;
   return !(a === 0 || a === 127 || a >= 224 || a === 169 && b === 254 || isPrivate || isShared);
+}
+
+/** Public are the global unicast addresses, `2000::/3` (RFC 4291 section 2.4). */
+function findIpv6(body: string): string | null {
+  const words = body.match(/(?<![\w:.])[\da-f:]*:[\da-f:.]*[\da-f:](?![\w:]|\.\d)/gi) ?? [];
+  const found = words.find((word) => (parseIpv6(word)?.value ?? 0n) >> 125n === 1n);
+  return found === undefined ? null : parseAllowedAddress(found);
 }

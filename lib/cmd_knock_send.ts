@@ -4,7 +4,7 @@ import { done, failure, misuse, type Outcome } from "./cmd_ui.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
 import { DEFAULT_PORT, isRawTransport } from "./cmd_knock_settings.ts";
 import type { TransportName } from "./conf_fwknoprc_variables.ts";
-import { parseWholeNumber } from "./conf_fwknoprc_values.ts";
+import { parseDecimal } from "./conf_fwknoprc_values.ts";
 import type { AddressFamily, Endpoint, Host } from "./host.ts";
 import { reasonOf } from "./host.ts";
 import { parseIp } from "./net_address.ts";
@@ -108,7 +108,7 @@ export function planTransmission(
 function parseDestination(text: string): Outcome<{ server: string; port: number | null }> {
   if (!text.startsWith("[")) return done({ server: text, port: null });
   const [, server = "", portText] = /^\[([^\]]*)\](?::(.*))?$/.exec(text) ?? [];
-  const port = portText === undefined ? null : parseWholeNumber(portText, 1, 65535);
+  const port = portText === undefined ? null : parseDecimal(portText, 1, 65535);
   if (parseIp(server)?.version !== 6 || portText !== undefined && port === null) {
     return misuse(`cannot use "${text}" as destination`, "write [2001:db8::1]:62201");
   }
@@ -119,7 +119,7 @@ function parseDestination(text: string): Outcome<{ server: string; port: number 
 function parseProxy(text: string, defaultPort: number): Outcome<{ server: string; port: number }> {
   const parts = /^(?:http:\/\/)?(\[[^\]]*\]|[^:/]*)(?::(\d+))?\/?$/i.exec(text);
   const server = (parts?.[1] ?? "").replace(/^\[(.*)\]$/, "$1");
-  const port = parseWholeNumber(parts?.[2] ?? String(defaultPort), 1, 65535);
+  const port = parseDecimal(parts?.[2] ?? String(defaultPort), 1, 65535);
   if (server !== "" && port !== null) return done({ server, port });
   return misuse(
     `packet not sent: proxy port value is invalid, must be in [1-65535]: "${text}"`,

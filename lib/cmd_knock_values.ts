@@ -8,9 +8,14 @@ import {
   parseTransportName,
   type RcSettings,
 } from "./conf_fwknoprc_variables.ts";
-import { looksLikeBase64, parseDuration, parseWholeNumber } from "./conf_fwknoprc_values.ts";
+import {
+  looksLikeBase64,
+  parseAllowedAddress,
+  parseDecimal,
+  parseDuration,
+} from "./conf_fwknoprc_values.ts";
 import type { AddressFamily } from "./host.ts";
-import { parseIp, parseIpv4 } from "./net_address.ts";
+import { parseIpv4 } from "./net_address.ts";
 import { parseEncryptionMode } from "./spa_cipher.ts";
 import { type DigestName, parseDigestName } from "./spa_digest.ts";
 
@@ -74,7 +79,7 @@ export function number(
     `Value ${value} out of range [(${minimum})-(${maximum})]`,
 ): ReadValue {
   return (value) => {
-    const parsed = parseWholeNumber(value, minimum, maximum);
+    const parsed = parseDecimal(value, minimum, maximum);
     return parsed === null ? misuse(refuse(value)) : done(give(parsed));
   };
 }
@@ -109,7 +114,8 @@ export function timeOffset(give: (seconds: number) => KnockSettings): ReadValue 
 
 /** `-a` */
 export function allowIp(value: string): Outcome<KnockSettings> {
-  if (parseIp(value) !== null) return done({ allowIp: value });
+  const address = parseAllowedAddress(value);
+  if (address !== null) return done({ allowIp: address });
   return misuse(
     `Invalid allow IP specified for SPA access: "${value}" is not an IP address`,
     "give it in numbers, or use -R to ask a web service",

@@ -1,5 +1,7 @@
-// How the values of client settings are written, in .fwknoprc and on the command line alike:
-// flags, numbers, durations, base64. Each reader gives null for what it does not accept.
+// How the values of client settings are written, in .fwknoprc and on the command line alike: Y or
+// N, numbers, durations, base64, addresses. Each reader gives null for what it does not accept.
+
+import { ipFromValue, parseIp } from "./net_address.ts";
 
 /**
  * A whole number in decimal digits.
@@ -7,7 +9,7 @@
  * @param minimum smallest number accepted
  * @param maximum largest number accepted
  */
-export function parseWholeNumber(text: string, minimum: number, maximum: number): number | null {
+export function parseDecimal(text: string, minimum: number, maximum: number): number | null {
   if (!/^\d{1,15}$/.test(text)) return null;
   const number = Number(text);
   return number >= minimum && number <= maximum ? number : null;
@@ -41,8 +43,23 @@ export function looksLikeBase64(text: string): boolean {
   return /^[A-Za-z0-9+/=]+$/.test(text);
 }
 
-/** `Y` or `N` in either case as true or false. */
-export function parseFlag(text: string): boolean | null {
+/** The letter `Y` or `N` in either case; no other word, since fwknop takes none either. */
+export function parseYOrN(text: string): boolean | null {
   if (/^y$/i.test(text)) return true;
   return /^n$/i.test(text) ? false : null;
+}
+
+/** The start of the addresses that stand for IPv4 ones: `::ffff:0:0/96`, RFC 4291 section 2.5.5.2. */
+const IPV4_MAPPED = 0xffffn;
+
+/**
+ * An address that is to be let in, in the form that a packet carries: IPv4, also where it is
+ * written as IPv6, or the form of RFC 5952. `::` is `0.0.0.0`, the address that the gateway sees.
+ */
+export function parseAllowedAddress(text: string): string | null {
+  const address = parseIp(text);
+  if (address === null || address.version === 4) return address?.text ?? null;
+  if (address.value === 0n) return "0.0.0.0";
+  if (address.value >> 32n !== IPV4_MAPPED) return address.text;
+  return ipFromValue(4, address.value & 0xffffffffn).text;
 }

@@ -2,11 +2,11 @@
 
 import {
   looksLikeBase64,
+  parseAllowedAddress,
+  parseDecimal,
   parseDuration,
-  parseFlag,
-  parseWholeNumber,
+  parseYOrN,
 } from "./conf_fwknoprc_values.ts";
-import { parseIp } from "./net_address.ts";
 import { DIGEST_NAMES, type DigestName, parseDigestName } from "./spa_digest.ts";
 import { type EncryptionMode, parseEncryptionMode } from "./spa_cipher.ts";
 
@@ -29,7 +29,7 @@ export interface RcSettings {
   readonly sourcePort?: number;
   /** Seconds of access asked for; 0 leaves it to the server. */
   readonly accessTimeout?: number;
-  /** Numeric address, or `0.0.0.0` for the source address that the server sees. */
+  /** As `parseAllowedAddress` gives it; `0.0.0.0` is the source address that the server sees. */
   readonly allowIp?: string;
   /** Ask a web service for the address to allow; an `allowIp` from anywhere beats it. */
   readonly resolveIp?: boolean;
@@ -175,7 +175,7 @@ function flag(name: string, raised: RcSettings): RcVariable {
   return {
     name,
     read: (value) => {
-      const yes = parseFlag(value);
+      const yes = parseYOrN(value);
       if (yes === null) return { settings: {}, oddity: `"${value}" is neither Y nor N` };
       return { settings: yes ? raised : {} };
     },
@@ -190,7 +190,7 @@ function number(
   return {
     name,
     read: (value) => {
-      const parsed = parseWholeNumber(value, 0, maximum);
+      const parsed = parseDecimal(value, 0, maximum);
       if (parsed !== null) return { settings: give(parsed) };
       return { refusal: `${name} must be a whole number within [0-${maximum}]` };
     },
@@ -245,7 +245,8 @@ function readAllowIp(value: string): Reading {
     case "resolve":
       return { settings: { resolveIp: true } };
   }
-  if (parseIp(value) !== null) return { settings: { allowIp: value, resolveIp: false } };
+  const allowIp = parseAllowedAddress(value);
+  if (allowIp !== null) return { settings: { allowIp, resolveIp: false } };
   return { refusal: "ALLOW_IP must be a numeric address, source or resolve" };
 }
 
@@ -259,8 +260,8 @@ function readTimeOffset(value: string): Reading {
 }
 
 function readVerbose(value: string): Reading {
-  const yes = parseFlag(value);
-  const level = yes === null ? parseWholeNumber(value, 0, 4) : Number(yes);
+  const yes = parseYOrN(value);
+  const level = yes === null ? parseDecimal(value, 0, 4) : Number(yes);
   if (level !== null) return { settings: { verbose: level } };
   return { refusal: "VERBOSE must be Y, N or a number within [0-4]" };
 }

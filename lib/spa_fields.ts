@@ -14,6 +14,7 @@ import {
   checkNatAccess,
   checkServerAuth,
   checkUsername,
+  type Extensions,
   hasClientTimeout,
   hasNatAccess,
   isMessageText,
@@ -63,7 +64,11 @@ const MAX_FIELD_TEXT = 256;
  * A client timeout turns types 1, 2 and 5 into 3, 4 and 6, and 0 turns them back; a command never
  * carries one. NAT access is refused where the type has none, and asked for where it has.
  */
-export function encodeFields(fields: SpaFields, digestType: DigestName): Result<EncodedFields> {
+export function encodeFields(
+  fields: SpaFields,
+  digestType: DigestName,
+  extensions: Extensions = {},
+): Result<EncodedFields> {
   const { natAccess, serverAuth, clientTimeout } = fields;
   const messageType = messageTypeFor(fields.messageType, clientTimeout);
   const problem = checkPlainFields(fields);
@@ -71,7 +76,8 @@ export function encodeFields(fields: SpaFields, digestType: DigestName): Result<
   if (hasNatAccess(messageType) !== (natAccess !== null)) {
     return refuseData(natAccess === null ? "NAT_EMPTY" : "MESSAGE_TYPE_VALIDFAIL");
   }
-  const error = checkUsername(fields.username) ?? checkMessage(messageType, fields.message) ??
+  const error = checkUsername(fields.username) ??
+    checkMessage(messageType, fields.message, extensions) ??
     (natAccess === null ? null : checkNatAccess(natAccess)) ??
     (serverAuth === null ? null : checkServerAuth(serverAuth));
   if (error !== null) return { ok: false, error };
@@ -126,6 +132,7 @@ function fieldBase64(text: string): string {
 export function decodePlaintext(
   plaintext: Uint8Array,
   origin: "Rijndael" | "GPG",
+  extensions: Extensions = {},
 ): Result<DecodedFields> {
   if (plaintext.length < MIN_TEXT_LENGTH || plaintext.length > MAX_TEXT_LENGTH) {
     return refuseData(
@@ -148,7 +155,7 @@ export function decodePlaintext(
   const digest = text.slice(digestStart);
   const digestType = matchDigest(encoded, digest);
   if (!digestType.ok) return digestType;
-  const fields = decodeFields(encoded.split(":"));
+  const fields = decodeFields(encoded.split(":"), extensions);
   if (!fields.ok) return fields;
   return accept({ ...fields.value, encoded, digest, digestType: digestType.value });
 }
@@ -165,7 +172,7 @@ function matchDigest(encoded: string, digest: string): Result<DigestName> {
   return refuse("FKO_ERROR_DIGEST_VERIFICATION_FAILED");
 }
 
-function decodeFields(parts: readonly string[]): Result<SpaFields> {
+function decodeFields(parts: readonly string[], extensions: Extensions): Result<SpaFields> {
   const [randomValue = "", user = "", time = "", version = "", type = "", ...rest] = parts;
   if (!/^[0-9]{16}$/.test(randomValue)) return refuseData("DECODE_RAND_MISSING");
 
@@ -193,7 +200,7 @@ function decodeFields(parts: readonly string[]): Result<SpaFields> {
     return refuseData("DECODE_WRONG_NUM_FIELDS");
   }
 
-  const message = decodeMessage(messageType, rest[0] ?? "");
+  const message = decodeMessage(messageType, rest[0] ?? "", extensions);
   if (!message.ok) return message;
   const natAccess = nat ? decodeNatAccess(rest[1] ?? "") : accept(null);
   if (!natAccess.ok) return natAccess;
@@ -211,12 +218,16 @@ function decodeFields(parts: readonly string[]): Result<SpaFields> {
   });
 }
 
-function decodeMessage(type: MessageType, text: string): Result<string> {
+function decodeMessage(
+  type: MessageType,
+  text: string,
+  extensions: Extensions,
+): Result<string> {
   if (text === "") return refuseData("DECODE_MESSAGE_MISSING");
   if (text.length > MAX_FIELD_TEXT) return refuseData("DECODE_MESSAGE_TOOBIG");
   const message = decodeField(text);
   if (message === null) return refuseData("DECODE_MESSAGE_DECODEFAIL");
-  if (isMessageText(type, message)) return accept(message);
+  if (isMessageText(type, message, extensions)) return accept(message);
   return refuseData(type === 0 ? "DECODE_MESSAGE_VALIDFAIL" : "DECODE_ACCESS_VALIDFAIL");
 }
 

@@ -1,5 +1,6 @@
 // What an SPA packet says: its fields, message types, and the rules and meaning of their contents.
 
+import { parseIpv6 } from "./net_address.ts";
 import type { Protocol, ProtocolPort } from "./net_port.ts";
 import { type InvalidDataName, type SpaError, spaError } from "./spa_error.ts";
 import { fieldBytes } from "./spa_text.ts";
@@ -26,6 +27,15 @@ export interface SpaFields {
   readonly serverAuth: string | null;
   /** Seconds of access that the client asks for, at most 65536; 0 leaves it to the server. */
   readonly clientTimeout: number;
+}
+
+/** What goes beyond fwknop's protocol. Nothing does unless it is asked for. */
+export interface Extensions {
+  /**
+   * IPv6 addresses in messages, in the one form that RFC 5952 recommends; those that stand for
+   * IPv4 (`::ffff:192.0.2.1`) are not among them. fwknop refuses such packets.
+   */
+  readonly ipv6?: boolean;
 }
 
 /** The version that packets carry; receivers do not compare it. */
@@ -75,7 +85,10 @@ export function messageTypeFor(type: MessageType, clientTimeout: number): Messag
 
 /** An access request, taken apart. */
 export interface AccessRequest {
-  /** IPv4 address that wants access; `0.0.0.0` stands for the packet's own source. */
+  /**
+   * IPv4 address that wants access, or IPv6 with that extension; `0.0.0.0` stands for the packet's
+   * own source.
+   */
   readonly address: string;
   /** At least one. */
   readonly ports: readonly ProtocolPort[];
@@ -83,7 +96,7 @@ export interface AccessRequest {
 
 /** A command request, taken apart. */
 export interface CommandRequest {
-  /** IPv4 address, as in an access request. */
+  /** As in an access request. */
   readonly address: string;
   /** At least one character. */
   readonly command: string;
@@ -103,16 +116,22 @@ export interface NatTarget {
  * @returns null for anything that is no access request, and for an address with a leading zero in
  * a part: it may stand in a packet, but some programs read it as octal and others as decimal
  */
-export function parseAccessMessage(message: string): AccessRequest | null {
+export function parseAccessMessage(
+  message: string,
+  extensions: Extensions = {},
+): AccessRequest | null {
   const [address, list] = splitOnce(message);
   const ports = list === null ? null : parsePortList(list);
-  return isPlainAddress(address) && ports !== null ? { address, ports } : null;
+  return isPlainAddress(address, extensions) && ports !== null ? { address, ports } : null;
 }
 
 /** Reads the message of type 0; null as {@linkcode parseAccessMessage} does. */
-export function parseCommandMessage(message: string): CommandRequest | null {
+export function parseCommandMessage(
+  message: string,
+  extensions: Extensions = {},
+): CommandRequest | null {
   const [address, command] = splitOnce(message);
-  return isPlainAddress(address) && command ? { address, command } : null;
+  return isPlainAddress(address, extensions) && command ? { address, command } : null;
 }
 
 /**
@@ -138,16 +157,22 @@ export function checkUsername(username: string): SpaError | null {
 }
 
 /** What is wrong with a message that is to be sent, or null: at most 255 bytes. */
-export function checkMessage(type: MessageType, message: string): SpaError | null {
+export function checkMessage(
+  type: MessageType,
+  message: string,
+  extensions: Extensions = {},
+): SpaError | null {
   if (message === "") return invalidData("MESSAGE_EMPTY");
   if (fieldBytes(message).length > MAX_MESSAGE_BYTES) {
     return spaError("FKO_ERROR_DATA_TOO_LARGE");
   }
-  if (isMessageText(type, message)) return null;
+  if (isMessageText(type, message, extensions)) return null;
   if (type === 0) return spaError("FKO_ERROR_INVALID_SPA_COMMAND_MSG");
   const [address] = splitOnce(message);
   return spaError(
-    isWireAddress(address) ? "FKO_ERROR_INVALID_SPA_ACCESS_MSG" : "FKO_ERROR_INVALID_ALLOW_IP",
+    isWireAddress(address, extensions)
+      ? "FKO_ERROR_INVALID_SPA_ACCESS_MSG"
+      : "FKO_ERROR_INVALID_ALLOW_IP",
   );
 }
 
@@ -172,9 +197,13 @@ export function isUsernameText(text: string): boolean {
 }
 
 /** Whether a message follows the rule of its type, as receivers check it. */
-export function isMessageText(type: MessageType, message: string): boolean {
+export function isMessageText(
+  type: MessageType,
+  message: string,
+  extensions: Extensions = {},
+): boolean {
   const [address, rest] = splitOnce(message);
-  if (!isWireAddress(address) || !rest) return false;
+  if (!isWireAddress(address, extensions) || !rest) return false;
   return type === 0 ? !rest.includes("\0") : parsePortList(rest) !== null;
 }
 
@@ -213,8 +242,9 @@ function parsePort(text: string): number | null {
   return port >= 1 && port <= 65535 ? port : null;
 }
 
-/** The form that packets may carry: four parts, of which some may be octal as inet_aton(3) has it. */
-function isWireAddress(text: string): boolean {
+/** The forms that packets may carry: some of the four parts may be octal as inet_aton(3) has it. */
+function isWireAddress(text: string, { ipv6 = false }: Extensions): boolean {
+  if (text.includes(":")) return ipv6 && isCanonicalIpv6(text);
   if (!/^[0-9]+(\.[0-9]+){3}$/.test(text) || text.length > 15) return false;
   return text.split(".").every((part) => {
     if (!part.startsWith("0")) return Number(part) <= 255;
@@ -222,9 +252,14 @@ function isWireAddress(text: string): boolean {
   });
 }
 
-/** Four decimal parts without leading zeros: what all programs read alike. */
-function isPlainAddress(text: string): boolean {
-  return isWireAddress(text) && !/(^|\.)0[0-9]/.test(text);
+/** Four decimal parts without leading zeros, or IPv6: what all programs read alike. */
+function isPlainAddress(text: string, extensions: Extensions = {}): boolean {
+  return isWireAddress(text, extensions) && !/(^|\.)0[0-9]/.test(text);
+}
+
+/** One form only, so that no packet can be written in two ways. */
+function isCanonicalIpv6(text: string): boolean {
+  return !text.includes(".") && parseIpv6(text)?.text === text;
 }
 
 function isHostName(text: string): boolean {

@@ -23,7 +23,7 @@ import {
   MAX_TEXT_LENGTH,
   MIN_TEXT_LENGTH,
 } from "./spa_fields.ts";
-import type { MessageType, SpaFields } from "./spa_message.ts";
+import type { Extensions, MessageType, SpaFields } from "./spa_message.ts";
 import {
   beginsLikeRijndael,
   GPG_BEGINNING,
@@ -34,7 +34,7 @@ import {
 export { checkPacketShape, measurePacket, type PacketShape, type PacketSize } from "./spa_shape.ts";
 
 /** How {@linkcode encodePacket} encrypts and authenticates. */
-export interface EncodeOptions {
+export interface EncodeOptions extends Extensions {
   /** At most 32 bytes. */
   readonly key: Uint8Array;
   /** 8 random bytes, new for each packet. */
@@ -61,8 +61,8 @@ export interface EncodedPacket {
   readonly messageType: MessageType;
 }
 
-/** Keys and modes that a receiver expects. */
-export interface DecodeKeys {
+/** Keys and modes that a receiver expects, and what it takes beyond fwknop's protocol. */
+export interface DecodeKeys extends Extensions {
   readonly key: Uint8Array;
   readonly mode: EncryptionMode;
   /** Without it, or when it is empty, packets carry no tag. */
@@ -87,7 +87,7 @@ export interface DecodedPacket extends OpenedPacket {
 
 /** Encodes, encrypts and authenticates a packet. Errors are those of libfko's setters. */
 export function encodePacket(fields: SpaFields, options: EncodeOptions): Result<EncodedPacket> {
-  const body = encodeFields(fields, options.digestType);
+  const body = encodeFields(fields, options.digestType, options);
   if (!body.ok) return body;
   const ciphertext = encryptRijndael(new TextEncoder().encode(body.value.plaintext), options);
   if (!ciphertext.ok) return ciphertext;
@@ -187,7 +187,7 @@ export function acceptUnauthenticated(wire: string, mode: EncryptionMode): Resul
  */
 export function openPacket(
   text: string,
-  { key, mode }: { key: Uint8Array; mode: EncryptionMode },
+  { key, mode, ...extensions }: { key: Uint8Array; mode: EncryptionMode } & Extensions,
 ): Result<OpenedPacket> {
   if (mode === "Asymmetric") return refuse("FKO_ERROR_UNSUPPORTED_FEATURE");
   const length = decodedLength(text.length);
@@ -197,7 +197,7 @@ export function openPacket(
   const decrypted = decryptRijndael(ciphertext, { key, mode });
   if (!decrypted.ok) return decrypted;
   const { plaintext, isPadded } = decrypted.value;
-  const fields = decodePlaintext(plaintext, "Rijndael");
+  const fields = decodePlaintext(plaintext, "Rijndael", extensions);
   if (!fields.ok) return fields;
   // Whoever has the key could leave the padding out; then two packets would mean the same.
   if (!isPadded) return refuse("FKO_ERROR_DECRYPTION_FAILURE");

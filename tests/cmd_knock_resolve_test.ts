@@ -15,6 +15,7 @@ async function knock(args: readonly string[], setup: MemorySetup = {}) {
   const decoded = decodePacket(memory.packets[0]?.payload ?? "", {
     key: new TextEncoder().encode("k"),
     mode: "CBC",
+    ipv6: true,
   });
   return { ...memory, status, message: decoded.ok ? decoded.value.message : null };
 }
@@ -33,6 +34,29 @@ Deno.test("knock -R asks a web service, and another when that fails", async () =
     pages: { "https://checkip.amazonaws.com/": "203.0.113.8\n" },
   });
   assert.equal(second.message, "203.0.113.8,tcp/22");
+});
+
+Deno.test("knock -R takes an IPv6 address only where no service tells an IPv4 one, or with -6", async (t) => {
+  const second = "https://checkip.amazonaws.com/";
+  const ipv6Service = "https://ipv6.icanhazip.com/";
+  const cases: ReadonlyArray<
+    readonly [options: string[], pages: Record<string, string>, address: string]
+  > = [
+    [[], { [DEFAULT_URL]: "2001:db8::1", [second]: "203.0.113.8" }, "203.0.113.8"],
+    [[], { [DEFAULT_URL]: "2001:db8::1", [second]: "2001:db8::2" }, "2001:db8::1"],
+    [[], { [DEFAULT_URL]: "2001:db8::1" }, "2001:db8::1"],
+    [["-6"], { [DEFAULT_URL]: "203.0.113.7", [ipv6Service]: "2001:db8::1\n" }, "2001:db8::1"],
+    [["-6"], { [DEFAULT_URL]: "203.0.113.7" }, "203.0.113.7"],
+  ];
+  for (const [options, pages, address] of cases) {
+    await t.step(`${options} ${Object.keys(pages)}`, async () => {
+      const ran = await knock(["-R", "-D", "gw.example", ...options], {
+        pages,
+        names: { "gw.example": ["2001:db8::99"] },
+      });
+      assert.equal(ran.message, `${address},tcp/22`);
+    });
+  }
 });
 
 Deno.test("knock asks the service it is told to ask", async (t) => {
@@ -79,8 +103,8 @@ Deno.test("knock -w asks by running wget, without a shell", async () => {
 Deno.test("knock sends nothing without a usable answer", async (t) => {
   const cases: ReadonlyArray<readonly [args: string[], body: string | null, text: RegExp]> = [
     [["-R"], null, /Could not resolve IP via: 'https:.*': connection refused[^]*checkip/],
-    [["-R", "--resolve-url", "https://x/"], "no address", /the answer holds no IPv4 address/],
-    [["-R", "--resolve-url", "https://x/"], "2001:db8::1\n", /can only name IPv4/],
+    [["-R", "--resolve-url", "https://x/"], "no address", /the answer holds no address/],
+    [["-R", "--resolve-url", "https://x/"], "fe80::1\n", /the answer holds no address/],
     [["-R", "--resolve-url", "https://x:99999/"], "", /Error parsing resolve-url.*port.*invalid/],
     [["-R", "--resolve-url", "https://x y/"], "", /Error parsing resolve-url/],
     [["--resolve-http-only", "--resolve-url", "https://x/"], "", /https is not supported for/],
@@ -108,13 +132,27 @@ Deno.test("findAddress() finds the address in what services answer", async (t) =
     ["300.1.1.1", null],
     ["nothing", null],
     ["", null],
-    ["2001:db8::1", "2001:db8::1"],
+    ["2001:DB8::1\n", "2001:db8::1"],
+    ["version 1.2.3.4.5, 2001:db8::1.", "2001:db8::1"],
+    ['{"ip":"2001:db8::1"}', "2001:db8::1"],
+    ["local fe80::1, fd00::1, ::1; public 2001:db8::1", "2001:db8::1"],
+    ["12:30:05 on a clock", null],
+    ["std::string", null],
+    ["::ffff:203.0.113.7", null],
+    ["2001:db8::1 or 203.0.113.7", "203.0.113.7"],
   ];
   for (const [body, address] of cases) {
-    await t.step(JSON.stringify(body), () => assert.equal(findAddress(body), address));
+    await t.step(JSON.stringify(body), () => assert.equal(findAddress(body, "ipv4"), address));
   }
 });
 
+Deno.test("findAddress() prefers the family that is wanted, and takes the other", () => {
+  const both = "203.0.113.7 2001:db8::1";
+  assert.equal(findAddress(both, "ipv4"), "203.0.113.7");
+  assert.equal(findAddress(both, "ipv6"), "2001:db8::1");
+  assert.equal(findAddress("203.0.113.7", "ipv6"), "203.0.113.7");
+});
+
 Deno.test("findAddress() never throws", () => {
-  fc.assert(fc.property(fc.string(), (body) => void findAddress(body)));
+  fc.assert(fc.property(fc.string(), (body) => void findAddress(body, "ipv6")));
 });

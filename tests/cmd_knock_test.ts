@@ -87,6 +87,44 @@ Deno.test("knock's options shape the packet", async (t) => {
   }
 });
 
+Deno.test("knock asks for IPv6 addresses, and says who understands that", async (t) => {
+  const cases: ReadonlyArray<readonly [options: string[], message: string, type: number]> = [
+    [["-a", "2001:DB8:0::1"], "2001:db8::1,tcp/22", 1],
+    [["-a", "2001:db8::1", "-A", "tcp/22,udp/53", "-f", "9"], "2001:db8::1,tcp/22,udp/53", 3],
+    [["-a", "2001:db8::1", "-C", "uptime"], "2001:db8::1,uptime", 0],
+    [["-a", "2001:db8::1", "--nat-local"], "2001:db8::1,tcp/22", 5],
+  ];
+  for (const [options, message, type] of cases) {
+    await t.step(options.join(" "), async () => {
+      const ran = await knockBare([...REQUEST, ...options]);
+      assert.equal(
+        ran.stderr(),
+        'spa: only "spa serve" understands a request for an IPv6 address; fwknopd refuses it\n',
+      );
+      const secrets = {
+        key: new TextEncoder().encode("fwknoptest"),
+        hmacKey: new TextEncoder().encode("hmactest"),
+        mode: "CBC",
+      } as const;
+      const wire = ran.packets[0]?.payload ?? "";
+      assert.equal(decodePacket(wire, secrets).ok, false);
+      const decoded = decodePacket(wire, { ...secrets, ipv6: true });
+      assert.ok(decoded.ok);
+      assert.deepEqual([decoded.value.message, decoded.value.messageType], [message, type]);
+      const tested = await knockBare([...REQUEST, ...options, "-T", "-q"]);
+      assert.deepEqual([tested.status, tested.stderr()], [0, ""]);
+    });
+  }
+});
+
+Deno.test("knock writes IPv4 as such, however it was given", async () => {
+  for (const [given, sent] of [["::ffff:1.2.3.4", "1.2.3.4"], ["::", "0.0.0.0"]] as const) {
+    const ran = await knockBare([...REQUEST, "-a", given]);
+    assert.equal(ran.stderr(), "");
+    assert.equal(open(ran.packets[0]?.payload ?? "").message, `${sent},tcp/22`);
+  }
+});
+
 Deno.test("knock's options choose where the packet goes", async (t) => {
   const names = { "gw.example": ["192.0.2.7"], "proxy.example": ["192.0.2.8"] };
   const cases: ReadonlyArray<
@@ -163,7 +201,6 @@ Deno.test("knock refuses what makes no sense, in fwknop's words and with its sta
     [[...REQUEST, "-A", "tcp/22,"], /Invalid SPA access message/],
     [[...REQUEST, "-a", "myhost"], /Invalid allow IP specified for SPA access.*"myhost"/],
     [[...REQUEST, "-a", "192.168.100.1009"], /Invalid allow IP/],
-    [[...REQUEST, "-a", "2001:db8::1"], /Invalid allow IP.*IPv6/],
     [[...REQUEST, "-p", "99999"], /Value 99999 out of range \[\(0\)-\(65535\)\]/],
     [[...REQUEST, "-p", "62x"], /Value 62x out of range/],
     [[...REQUEST, "--fd", "-1"], /Value -1 out of range/],

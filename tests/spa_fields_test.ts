@@ -248,6 +248,10 @@ Deno.test("decodePlaintext() refuses wrong lengths, characters and digests first
   }
 });
 
+const IPV6_MESSAGES = ["2001:db8::1,tcp/22", "2001:DB8::1,tcp/22", "2001:db8:0::1,tcp/22"].map(
+  (message) => encodeBase64(bytes(message)),
+);
+
 Deno.test("decodePlaintext() never throws, and what it accepts is written in one way only", () => {
   const loose = fc.constantFrom(
     "",
@@ -269,17 +273,20 @@ Deno.test("decodePlaintext() never throws, and what it accepts is written in one
     fc.oneof(loose, fc.constant("1795321401")),
     fc.oneof(loose, fc.constant("3.0.0")),
     fc.constantFrom("0", "1", "2", "3", "4", "5", "6", "7", "01"),
-    fc.oneof(loose, fc.constantFrom("MTkyLjAuMi4xMCx0Y3AvMjI", "MTkyLjAuMi4xMCxpZA")),
+    fc.oneof(
+      loose,
+      fc.constantFrom("MTkyLjAuMi4xMCx0Y3AvMjI", "MTkyLjAuMi4xMCxpZA", ...IPV6_MESSAGES),
+    ),
     fc.array(fc.oneof(loose, fc.constantFrom("MTAuMC4wLjEsMjI", "60", "YXV0aA")), { maxLength: 4 }),
   );
   const body = parts.map((all) => all.flat().join(":"));
   const digest = fc.constantFrom(...DIGEST_NAMES);
   fc.assert(
-    fc.property(body, digest, (text, name) => {
+    fc.property(body, digest, fc.boolean(), (text, name, ipv6) => {
       const plaintext = withDigest(text, name);
-      const result = decodePlaintext(plaintext, "GPG");
+      const result = decodePlaintext(plaintext, "GPG", { ipv6 });
       if (!result.ok) return;
-      const again = encodeFields(result.value, result.value.digestType);
+      const again = encodeFields(result.value, result.value.digestType, { ipv6 });
       assert.ok(again.ok);
       assert.deepEqual(bytes(again.value.plaintext), plaintext);
     }),

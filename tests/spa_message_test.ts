@@ -6,6 +6,7 @@ import {
   checkUsername,
   hasClientTimeout,
   hasNatAccess,
+  isMessageText,
   type MessageType,
   messageTypeFor,
   messageTypeName,
@@ -67,6 +68,46 @@ Deno.test("parseAccessMessage() gives nothing for what is no access request", ()
     "host.example,tcp/22",
   ];
   for (const message of messages) assert.equal(parseAccessMessage(message), null, message);
+});
+
+Deno.test("messages name IPv6 addresses where that is asked for, in one form only", () => {
+  const table: ReadonlyArray<readonly [address: string, good: boolean]> = [
+    ["2001:db8::1", true],
+    ["::1", true],
+    ["::", true],
+    ["2001:db8:0:1:1:1:1:1", true],
+    ["192.0.2.10", true],
+    ["2001:DB8::1", false],
+    ["2001:db8:0::1", false],
+    ["2001:0db8::1", false],
+    ["2001:db8::1:1:1:1:1", false],
+    ["::ffff:192.0.2.10", false],
+    ["fe80::1%eth0", false],
+    ["[2001:db8::1]", false],
+    ["2001:db8::/32", false],
+    ["2001:db8::1 ", false],
+    ["010.1.1.1", false],
+  ];
+  const ipv6 = true;
+  for (const [address, good] of table) {
+    const isIpv6 = address.includes(":");
+    const access = `${address},tcp/22`;
+    assert.deepEqual(
+      parseAccessMessage(access, { ipv6 }),
+      good ? { address, ports: [{ protocol: "tcp", port: 22 }] } : null,
+      address,
+    );
+    const command = `${address},id`;
+    const request = good ? { address, command: "id" } : null;
+    assert.deepEqual(parseCommandMessage(command, { ipv6 }), request, address);
+    if (!isIpv6) continue;
+    assert.equal(parseCommandMessage(command), null, address);
+    assert.equal(isMessageText(0, command), false, address);
+    assert.equal(isMessageText(1, access), false, address);
+    assert.equal(isMessageText(1, access, { ipv6 }), good, address);
+    assert.equal(checkMessage(1, access)?.code, 100, address);
+    assert.equal(checkMessage(1, access, { ipv6 })?.code ?? 0, good ? 0 : 100, address);
+  }
 });
 
 Deno.test("parseCommandMessage() takes an address and a command apart", () => {
