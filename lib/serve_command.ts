@@ -142,13 +142,11 @@ export function createCommandRunner(parts: CommandRunnerParts): CommandRunner {
     }
     running.add(command);
     try {
-      const { end, late, interrupted } = await endInTime(command);
+      const { end, interrupted } = await endInTime(command, (limit) => {
+        log.warning(`${prefix} Command runs longer than ${limit} seconds and is ended: '${text}'`);
+      });
       await closedOrLate(command);
       for (const line of output.lines()) log.info(`${prefix} Command output: ${line}`);
-      if (late) {
-        const limit = `${parts.limit()} seconds`;
-        log.warning(`${prefix} Command ran longer than ${limit} and was ended: '${text}'`);
-      }
       if (interrupted) return null;
       return end.signal === null
         ? { returned: 0, status: end.status }
@@ -158,19 +156,16 @@ export function createCommandRunner(parts: CommandRunnerParts): CommandRunner {
     }
   }
 
+  /** Waits for a command's end, and sees to it; interrupted means by the stop of the runner. */
   async function endInTime(
     command: RunningCommand,
-  ): Promise<{
-    readonly end: CommandEnd;
-    /** It was ended because it took too long. */
-    readonly late: boolean;
-    /** It was ended because the runner was stopped. */
-    readonly interrupted: boolean;
-  }> {
+    onLate: (limit: number) => void,
+  ): Promise<{ readonly end: CommandEnd; readonly interrupted: boolean }> {
     const limit = parts.limit();
     let late = false;
     const cancel = limit === 0 ? (): void => {} : timer(limit * 1000, () => {
       late = true;
+      onLate(limit);
       terminate(command);
     });
     const end = await command.ended;
@@ -182,7 +177,7 @@ export function createCommandRunner(parts: CommandRunnerParts): CommandRunner {
       // What it started may not have listened to the polite signal.
       command.signal("SIGKILL");
     }
-    return { end, late, interrupted: !late && cancelKill !== undefined };
+    return { end, interrupted: !late && cancelKill !== undefined };
   }
 
   /** Asks a command to end, and soon makes it end. */

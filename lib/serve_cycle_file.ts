@@ -57,6 +57,8 @@ export function openCycleFile(
   let file: RecordFile | null = null;
   let last = 0;
   let finished = 0;
+  /** The last line has no end: what is added would become part of it. */
+  let broken = false;
   let writing: Promise<void> = Promise.resolve();
 
   try {
@@ -76,7 +78,9 @@ export function openCycleFile(
     if (!info.isFile || info.uid !== host.uid || (info.mode & WRITABLE_BY_OTHERS) !== 0) {
       throw new Error("others could have written commands into it; remove it");
     }
-    const lines = host.readTextFile(path).split("\n").filter((line) => line !== "");
+    const text = host.readTextFile(path);
+    if (text !== "" && !text.endsWith("\n")) broken = true;
+    const lines = text.split("\n").filter((line) => line !== "");
     return lines.flatMap((line) => {
       const entry = parseEntry(line);
       if (entry === null) log.warning(`Skipping an invalid line of ${path}`);
@@ -99,14 +103,17 @@ export function openCycleFile(
     file?.close();
     file = next;
     finished = 0;
+    broken = false;
   }
 
   /** One after another, since the file may be replaced between two lines. */
   function append(text: string): Promise<void> {
     const write = async (): Promise<void> => {
-      if (finished >= MOST_FINISHED) await rewrite();
+      if (broken || finished >= MOST_FINISHED) await rewrite();
       file ??= host.openRecordFile(path, OWNER_ONLY);
+      broken = true;
       await file.append(text);
+      broken = false;
     };
     const written = writing.then(write);
     writing = written.catch(() => {});

@@ -101,6 +101,8 @@ export function makeScene(settings: SceneSettings = {}): CommandScene {
       return {
         append: async (text) => {
           await Promise.resolve();
+          // A full disk still takes the beginning.
+          if (scene.diskIsFull) file.text += text.slice(0, 20);
           mustHaveRoom();
           file.text += text;
         },

@@ -288,6 +288,25 @@ Deno.test("the file does not grow with what is over", async () => {
   deepStrictEqual(next.ran(), ["/bin/close 192.0.2.99 9"]);
 });
 
+Deno.test("a line that was written in part spoils no later one", async () => {
+  const torn = '{"close":1,"stanza":1,"source":"192.0.2.98","due":1,"words":["/bin/close"]}\n{"clo';
+  const bench = makeBench({ files: new Map([[PENDING, { text: torn, mode: 0o600, uid: 0 }]]) });
+  await bench.request(60, 22);
+  bench.diskIsFull = true;
+  await bench.request(60, 23);
+  bench.diskIsFull = false;
+  await bench.request(60, 24);
+
+  const next = makeBench({ files: bench.files, time: TIME + 3600 });
+  next.cycles.start();
+  await next.advance(0);
+  deepStrictEqual(next.ran(), [
+    "/bin/close",
+    "/bin/close 192.0.2.99 22",
+    "/bin/close 192.0.2.99 24",
+  ]);
+});
+
 /** A file that others could have written, and why. */
 const UNTRUSTED: readonly [string, number, number][] = [
   ["another user's", 0o600, 1000],

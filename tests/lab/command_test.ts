@@ -130,13 +130,13 @@ commandTest("a command that hangs delays no grant and no stop, and is ended", as
   await send(lab, knockPacket("tcp/22"));
   await gateway.waitFor(/Added access rule/);
   doesNotMatch(gateway.output(), /command returned/);
-  await gateway.waitFor(/Command ran longer than 1 seconds and was ended.*\n.*returned 16, pid_s/);
+  await gateway.waitFor(/Command runs longer than 1 seconds and is ended.*\n.*returned 16, pid_s/);
   const child = (await Deno.readTextFile(`${lab.shared}/pid`)).trim();
   const status = await Deno.readTextFile(`/proc/${child}/status`).catch(() => "State:\tZ");
   match(status, /^State:\tZ/m);
 
   await send(lab, command(script));
-  await gateway.waitFor(/was ended[^]*Running command/);
+  await gateway.waitFor(/is ended[^]*Running command/);
   strictEqual(await gateway.stop(), 0);
   match(gateway.output(), /Shutting Down fwknopd\.\n$/);
 });
