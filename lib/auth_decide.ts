@@ -1,7 +1,7 @@
 // The decision: a packet, the stanzas, the replay memory and the time give a grant or a refusal.
 // Pure but for reading the replay memory; hostile packets are refused as values, never thrown at.
 
-import type { LogEvent, LogLevel, RefusalReason } from "./auth_event.ts";
+import type { Asked, LogEvent, LogLevel, RefusalReason } from "./auth_event.ts";
 import type { Grant } from "./auth_grant.ts";
 import { type GpgAnswer, type GpgRequest, judgeSigner } from "./auth_gpg.ts";
 import { type Knock, recordOf } from "./auth_knock.ts";
@@ -36,6 +36,8 @@ export interface Decision {
   readonly stanza: number | null;
   /** To be remembered before anything else is decided; set as soon as a stanza decoded the packet. */
   readonly remember: ReplayRecord | null;
+  /** What the packet asks for; null when no stanza's keys opened it. */
+  readonly asked: Asked | null;
   /** For the log, in order. */
   readonly events: readonly LogEvent[];
 }
@@ -66,6 +68,7 @@ export function* decide(
   };
   let now = arrival;
   let remember: ReplayRecord | null = null;
+  let asked: Asked | null = null;
   let reason: RefusalReason = "no-stanza-for-source";
   let closest: number | null = null;
   let sourceIsKnown = false;
@@ -82,7 +85,8 @@ export function* decide(
       );
       continue;
     }
-    closest = stanza.number;
+    // A stanza whose keys opened the packet came closer than any whose keys did not.
+    if (asked === null) closest = stanza.number;
     let opened = openWith(candidate, knock, replays, now);
     if (opened.kind !== "refused" || opened.reason !== "replay") {
       say("info", `${tag} SPA Packet from IP: ${source} received with access source match`);
@@ -94,21 +98,29 @@ export function* decide(
       opened = openWithAnswer(candidate, knock, replays, opened.text, answer);
     }
     if (opened.kind === "refused") {
-      reason = opened.reason;
+      if (asked === null) reason = opened.reason;
       for (const text of opened.texts) say(opened.level, text);
-      if (reason === "replay") break;
+      if (opened.reason === "replay") break;
       continue;
     }
     if (!policy.testMode) {
       remember = recordOf(knock, now);
     }
+    asked = askedBy(opened.packet);
+    closest = stanza.number;
     const verdict = judgeOpened(opened, stanza, knock, policy, now, say);
-    if (typeof verdict === "object") return { verdict, stanza: stanza.number, remember, events };
+    if (typeof verdict === "object") {
+      return { verdict, stanza: stanza.number, remember, asked, events };
+    }
     reason = verdict;
     if (reason === "invalid-allow-address") break;
   }
   if (!sourceIsKnown) say("warning", `No access data found for source IP: ${source}`);
-  return { verdict: reason, stanza: closest, remember, events };
+  return { verdict: reason, stanza: closest, remember, asked, events };
+}
+
+function askedBy({ username, message, natAccess }: Opened["packet"]): Asked {
+  return { user: username, request: message.replace(/^[^,]*,/, ""), nat: natAccess };
 }
 
 /** Who signed it, then what it asks for. */

@@ -9,6 +9,16 @@ export interface LogEvent {
   readonly text: string;
 }
 
+/** What a decoded packet asks for, in its own words. */
+export interface Asked {
+  /** Whom the client says it runs for. */
+  readonly user: string;
+  /** Ports such as `tcp/22,udp/53`, or the text of a command. */
+  readonly request: string;
+  /** Where NAT is to lead, as `host,port`; null without NAT. */
+  readonly nat: string | null;
+}
+
 /** Why a packet opened nothing. */
 export type RefusalReason =
   | "not-a-packet"
@@ -30,4 +40,5 @@ export type RefusalReason =
   | "port-denied"
   | "test-mode"
   | "digest-cache-failed"
-  | "firewall-failed";
+  | "firewall-failed"
+  | "monitor-refused";

@@ -11,6 +11,8 @@ export interface OptionSpec {
   readonly aliases?: readonly string[];
   /** Long names of older programs; they match only when given whole, so they make no abbreviation ambiguous. */
   readonly oldNames?: readonly string[];
+  /** Set where fwknop has no such option: it matches only when given whole, so that fwknop's keep their abbreviations. */
+  readonly own?: true;
   /** One letter. */
   readonly short?: string;
   /** Placeholder of its argument, as the help shows it; none means that it takes no argument. */
@@ -149,7 +151,8 @@ function matchLongName(table: readonly OptionSpec[], name: string): LongMatch {
     for (const long of longNames(spec)) {
       const lower = long.toLowerCase();
       if (lower === wanted) return { spec, long };
-      if (lower.startsWith(wanted) && !spec.oldNames?.includes(long) && !abbreviated.has(spec)) {
+      const abbreviable = !spec.own && !spec.oldNames?.includes(long);
+      if (lower.startsWith(wanted) && abbreviable && !abbreviated.has(spec)) {
         abbreviated.set(spec, long);
       }
     }

@@ -1,7 +1,6 @@
 // `spa serve`: the command line of fwknopd. Reads the configuration, answers what needs no daemon,
 // and starts the gateway in the foreground or as a daemon.
 
-import type { LogLevel } from "./auth_event.ts";
 import { flushFirewall } from "./cmd_fw_flush.ts";
 import { listFirewall } from "./cmd_fw_list.ts";
 import { parseOptions } from "./cmd_getopt.ts";
@@ -20,15 +19,17 @@ import {
   type ServerReading,
 } from "./serve_config.ts";
 import { detachFromTerminal, isDaemonCopy, startDaemon } from "./serve_daemon.ts";
-import { type GatewayOptions, serveGateway } from "./serve_gateway.ts";
-import { createLog, type Log } from "./serve_log.ts";
+import { serveGateway } from "./serve_gateway.ts";
+import { createJsonLog, createLog, type Log, type WriteLine } from "./serve_log.ts";
 import {
   killDaemon,
+  type PidFile,
   type ProcessAnswer,
   reportStatus,
   restartDaemon,
   takePidFile,
 } from "./serve_process.ts";
+import type { GatewayOptions } from "./serve_settings.ts";
 import { openSyslog } from "./serve_syslog.ts";
 import { listSpaErrors } from "./spa_error.ts";
 
@@ -126,7 +127,6 @@ async function runConfigured(
     log.info("Configs parsed, exiting.");
     return EXIT.done;
   }
-  reader.makeRunDirectory(config, log);
   const gatewayOptions: GatewayOptions = {
     testMode: options.has("test"),
     anyDirection: options.has("pcap-any-direction"),
@@ -136,10 +136,12 @@ async function runConfigured(
     exitAfterDigestCache: options.has("exit-parse-digest-cache"),
   };
   if (inDaemon) host.setFileMask(0o077);
-  const pidFile = gatewayOptions.exitAfterDigestCache
-    ? null
-    : await takePidFile(host, config.FWKNOP_PID_FILE);
+  let pidFile: PidFile | null = null;
   try {
+    reader.makeRunDirectory(config, log);
+    if (!gatewayOptions.exitAfterDigestCache) {
+      pidFile = await takePidFile(host, config.FWKNOP_PID_FILE);
+    }
     log.info("Starting fwknopd");
     return await serveGateway({
       host,
@@ -152,7 +154,10 @@ async function runConfigured(
       },
     });
   } catch (error) {
-    if (inDaemon) log.error(reasonOf(error));
+    const asObjects = config.LOG_FORMAT === "json";
+    if (inDaemon || asObjects) log.error(reasonOf(error));
+    // Who reads objects from standard error shall find nothing else there.
+    if (asObjects && !inDaemon) return EXIT.failed;
     throw error;
   } finally {
     pidFile?.release();
@@ -179,12 +184,16 @@ async function openLog(
   daemon: boolean,
   alsoSyslog: boolean,
 ): Promise<Log> {
-  const toTerminal = (_level: LogLevel, text: string): void => host.stderr(`${text}\n`);
-  if (!daemon && !alsoSyslog) return createLog(verbosity, toTerminal);
+  const create = (write: WriteLine): Log =>
+    config.LOG_FORMAT === "json"
+      ? createJsonLog(verbosity, host.now, write)
+      : createLog(verbosity, write);
+  const toTerminal: WriteLine = (_level, text) => host.stderr(`${text}\n`);
+  if (!daemon && !alsoSyslog) return create(toTerminal);
   const native = await host.native();
   const toSyslog = openSyslog(native, config.SYSLOG_IDENTITY, config.SYSLOG_FACILITY);
-  if (daemon) return createLog(verbosity, toSyslog);
-  return createLog(verbosity, (level, text) => {
+  if (daemon) return create(toSyslog);
+  return create((level, text) => {
     toTerminal(level, text);
     toSyslog(level, text);
   });

@@ -19,7 +19,7 @@ const DAEMON = "The running daemon";
 const KEYS = "Keys";
 const INFORMATION = "Information";
 
-/** Every option of fwknopd 2.6; the help text is made of this table. */
+/** Every option of fwknopd 2.6, and our own; the help text is made of this table. */
 export const SERVE_OPTIONS: readonly ServeOption[] = [
   {
     long: "config-file",
@@ -113,6 +113,14 @@ export const SERVE_OPTIONS: readonly ServeOption[] = [
     long: "syslog-enable",
     help: "with -f, log to the system logger as well",
     group: RUNNING,
+  },
+  {
+    long: "log-format",
+    argument: "FORMAT",
+    help: "text, or json for one object a line",
+    group: RUNNING,
+    sets: "LOG_FORMAT",
+    own: true,
   },
   { long: "verbose", short: "v", help: "say more; repeat for still more", group: RUNNING },
   {

@@ -11,6 +11,7 @@ import {
 import {
   FORMER_SERVER_NAMES,
   isServerVariable,
+  type LogFormat,
   SERVER_VARIABLES,
   type ServerConfig,
   type ServerVariable,
@@ -242,6 +243,8 @@ function parseValue(name: ServerVariableName, text: string): Parsed<Value> {
       return parseChainSpec(name, text);
     case "facility":
       return parseFacility(text);
+    case "log-format":
+      return parseLogFormat(text);
     case "absolute":
       if (text.startsWith("/")) return { ok: true, value: text };
       return failed(0, text, `Path '${text}' is not absolute`, "write a path that starts with /");
@@ -255,6 +258,12 @@ function parseFacility(text: string): Parsed<SyslogFacility> {
   if (/^LOG_(?:DAEMON|LOCAL[0-7])$/.test(word)) return { ok: true, value: word as SyslogFacility };
   const why = `Invalid SYSLOG_FACILITY setting '${text}'`;
   return failed(0, text, why, "write LOG_DAEMON or LOG_LOCAL0 to LOG_LOCAL7");
+}
+
+function parseLogFormat(text: string): Parsed<LogFormat> {
+  const word = text.toLowerCase();
+  if (word === "text" || word === "json") return { ok: true, value: word };
+  return failed(0, text, `Invalid LOG_FORMAT setting '${text}'`, "write text or json");
 }
 
 /** What single variables cannot tell. */

@@ -13,7 +13,7 @@ export type Effect = "works" | "later" | "unneeded" | "useless";
 export type ServerVariable =
   & { readonly effect: Effect; readonly initial: string | null }
   & (
-    | { readonly kind: "text" | "absolute" | "flag" | "chain" | "facility" }
+    | { readonly kind: "text" | "absolute" | "flag" | "chain" | "facility" | "log-format" }
     | { readonly kind: "number"; readonly low: number; readonly high: number }
   );
 
@@ -28,6 +28,9 @@ export type SyslogFacility =
   | "LOG_LOCAL5"
   | "LOG_LOCAL6"
   | "LOG_LOCAL7";
+
+/** How the log is written: fwknopd's lines, or a JSON object a line. */
+export type LogFormat = "text" | "json";
 
 /**
  * The variables in the order of `--dump-config`: those of fwknopd 2.6.10 for iptables first, with
@@ -209,6 +212,7 @@ export const SERVER_VARIABLES = {
   ENABLE_NAT_PORT_CHECK: { kind: "flag", effect: "works", initial: "Y" },
   ENABLE_FORWARD_DESTINATION: { kind: "flag", effect: "works", initial: "Y" },
   ENABLE_STRICT_SNAT: { kind: "flag", effect: "works", initial: "Y" },
+  LOG_FORMAT: { kind: "log-format", effect: "works", initial: "text" },
 } as const satisfies Readonly<Record<string, ServerVariable>>;
 
 /** The name of a variable in fwknopd.conf. */
@@ -232,6 +236,7 @@ export type ServerValueOf<Row extends ServerVariable> = Row["kind"] extends "fla
   : Row["kind"] extends "number" ? number | NotSet<Row>
   : Row["kind"] extends "chain" ? ChainSpec
   : Row["kind"] extends "facility" ? SyslogFacility
+  : Row["kind"] extends "log-format" ? LogFormat
   : string | NotSet<Row>;
 
 /** The typed value of each variable. A flag that is not set is false; other variables are null. */

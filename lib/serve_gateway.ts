@@ -1,53 +1,27 @@
 // The running gateway: capture, sentry, monitor and firewall joined, and what signals do to them.
 
-import { type Policy, preparePolicy } from "./auth_decide.ts";
+import type { RefusalReason } from "./auth_event.ts";
 import { createReplayMemory, type ReplayMemory } from "./auth_replay.ts";
-import type { Stanza } from "./conf_access.ts";
-import type { ServerConfigReading } from "./conf_fwknopd.ts";
-import type { ServerConfig } from "./conf_fwknopd_variables.ts";
-import { type Host, type Native, reasonOf, type SignalName } from "./host.ts";
+import { type Host, reasonOf, type SignalName } from "./host.ts";
 import { type CaptureSource, runCapture } from "./serve_capture.ts";
-import { openPcapFileSource, openPcapSource } from "./serve_capture_pcap.ts";
-import { openStdinSource } from "./serve_capture_stdin.ts";
-import { openUdpSource } from "./serve_capture_udp.ts";
 import { createCommands } from "./serve_commands.ts";
-import { createFirewall, type Firewall } from "./serve_firewall.ts";
 import { createGpgDecryptor } from "./serve_gpg.ts";
 import type { Log } from "./serve_log.ts";
 import { createMonitor } from "./serve_monitor.ts";
 import { openReplayFile, type ReplayFile, rotateReplayFile } from "./serve_replay_file.ts";
 import { forwardingProblem } from "./serve_nat_target.ts";
-import { choosePlanner } from "./serve_plan.ts";
 import { createSentry, keepUntil, type SentryRequest, type Tally } from "./serve_sentry.ts";
-
-/** Configuration that was read without error. */
-export interface Settings {
-  readonly config: ServerConfig;
-  /** Tells which variables were set and which have their defaults. */
-  readonly reading: Pick<ServerConfigReading, "settings">;
-  readonly stanzas: readonly Stanza[];
-}
-
-/** How this run was asked for on the command line. */
-export interface GatewayOptions {
-  /** Judge packets, but touch no firewall and remember nothing. */
-  readonly testMode: boolean;
-  /** Also see what this host sends. */
-  readonly anyDirection: boolean;
-  /** Take packets from standard input, one a line, and stop at its end. */
-  readonly fromStdin: boolean;
-  /** Packets after which to stop; 0 for no limit. */
-  readonly packetLimit: number;
-  /** Start with an empty digest cache, keeping the old one beside it. */
-  readonly rotateDigestCache: boolean;
-  /** Stop after the digest cache has been read. */
-  readonly exitAfterDigestCache: boolean;
-}
-
-/** Milliseconds of one turn of fwknopd's loop, in which RULES_CHECK_THRESHOLD counts. */
-const LOOP_TURN = 100;
-/** More than all headers in front of a payload together. */
-const HEADER_BYTES = 256;
+import {
+  captureKey,
+  changedStartVariables,
+  createConfiguredFirewall,
+  firewallKey,
+  type GatewayOptions,
+  maxPacketAge,
+  openSource,
+  policyOf,
+  type Settings,
+} from "./serve_settings.ts";
 
 /** What a gateway works with. */
 export interface GatewayParts {
@@ -116,6 +90,21 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     submit,
   });
 
+  /** A grant that the monitor could not carry out counts as what became of it. */
+  function tally(): Tally {
+    const counts = new Map(sentry.tally);
+    const add = (what: RefusalReason | "granted", count: number): void => {
+      const sum = (counts.get(what) ?? 0) + count;
+      if (sum === 0) counts.delete(what);
+      else counts.set(what, sum);
+    };
+    for (const [reason, count] of monitor.failures) {
+      add(reason, count);
+      add("granted", -count);
+    }
+    return counts;
+  }
+
   let endedBy: SignalName | null = null;
   let replacement: CaptureSource | null = null;
   let reloading: Promise<void> = Promise.resolve();
@@ -129,7 +118,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     host.onSignal("SIGHUP", () => {
       reloading = reloading.then(reload);
     }),
-    host.onSignal("SIGUSR1", () => log.info(formatTally(sentry.tally))),
+    host.onSignal("SIGUSR1", () => log.info(formatTally(tally()))),
   ];
 
   async function reload(): Promise<void> {
@@ -144,6 +133,9 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     } catch (error) {
       log.error(`${reasonOf(error)}; going on with the present configuration.`);
       return;
+    }
+    for (const name of changedStartVariables(settings.config, next.config)) {
+      log.warning(`${name} has changed: that takes effect when the server starts again.`);
     }
     settings = next;
     sentry.setPolicy(policyOf(next, options, log));
@@ -213,7 +205,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     await Promise.all([firewall?.stop(), commands?.stop()]);
     replayFile?.close();
     source.close();
-    log.debug(formatTally(sentry.tally));
+    log.debug(formatTally(tally()));
   }
   log.info("Shutting Down fwknopd.");
   return 0;
@@ -225,85 +217,6 @@ function openReplays(parts: GatewayParts, replays: ReplayMemory): ReplayFile | n
   if (options.rotateDigestCache) rotateReplayFile(host, config.DIGEST_FILE, log);
   const age = { maxPacketAge: maxPacketAge(config) };
   return openReplayFile(host, config.DIGEST_FILE, replays, log, (record) => keepUntil(record, age));
-}
-
-function maxPacketAge(config: ServerConfig): number | null {
-  return config.ENABLE_SPA_PACKET_AGING ? config.MAX_SPA_PACKET_AGE : null;
-}
-
-function policyOf(settings: Settings, options: GatewayOptions, log: Log): Policy {
-  return preparePolicy(settings.stanzas, {
-    maxPacketAge: maxPacketAge(settings.config),
-    testMode: options.testMode,
-    verbose: log.verbosity > 0,
-    nat: settings.config,
-  });
-}
-
-function openSource(
-  host: Host,
-  native: Native,
-  config: ServerConfig,
-  options: GatewayOptions,
-): CaptureSource {
-  if (options.fromStdin) return openStdinSource(host);
-  if (config.PCAP_FILE !== null) {
-    return openPcapFileSource(native, config.PCAP_FILE, config.PCAP_FILTER);
-  }
-  if (config.ENABLE_UDP_SERVER) return openUdpSource(native, config.UDPSERV_PORT);
-  return openPcapSource(native, {
-    interface: config.PCAP_INTF,
-    filter: config.PCAP_FILTER,
-    promiscuous: config.ENABLE_PCAP_PROMISC,
-    // fwknopd counts headers too and so loses its longest packets.
-    snapshotLength: config.MAX_SNIFF_BYTES + HEADER_BYTES,
-    anyDirection: options.anyDirection || config.ENABLE_PCAP_ANY_DIRECTION,
-  });
-}
-
-function createConfiguredFirewall(
-  host: Host,
-  log: Log,
-  settings: Settings,
-  options: GatewayOptions,
-): Firewall | null {
-  if (options.testMode || !usesFirewall(settings)) return null;
-  const { config, reading } = settings;
-  // Looking for the rules of others costs wake-ups, so it is done only where it was asked for.
-  const sweepInterval = reading.settings.has("RULES_CHECK_THRESHOLD")
-    ? config.RULES_CHECK_THRESHOLD * LOOP_TURN
-    : 0;
-  return createFirewall({ host, log, planner: choosePlanner(host, config), sweepInterval });
-}
-
-/** The variables that a capture depends on. */
-const CAPTURE_VARIABLES = [
-  "ENABLE_UDP_SERVER",
-  "UDPSERV_PORT",
-  "PCAP_INTF",
-  "PCAP_FILE",
-  "PCAP_FILTER",
-  "ENABLE_PCAP_PROMISC",
-  "ENABLE_PCAP_ANY_DIRECTION",
-  "MAX_SNIFF_BYTES",
-] as const;
-
-/** Equal keys mean that one capture does for both configurations. */
-function captureKey(config: ServerConfig): string {
-  return JSON.stringify(CAPTURE_VARIABLES.map((name) => config[name]));
-}
-
-/** Equal keys mean that one set of chains does for both configurations. */
-function firewallKey(settings: Settings): string {
-  const variables = Object.entries(settings.config).filter(([name]) =>
-    /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION/.test(name)
-  );
-  return JSON.stringify([usesFirewall(settings), variables.sort()]);
-}
-
-/** Where every stanza has commands that open and close, the firewall is not ours to touch. */
-function usesFirewall({ stanzas }: Settings): boolean {
-  return stanzas.some(({ CMD_CYCLE_OPEN }) => CMD_CYCLE_OPEN === null);
 }
 
 /** The counts by what became of packets, on one line. */

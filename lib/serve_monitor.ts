@@ -2,6 +2,7 @@
 // they name, puts the replay record on the disk, and only then has the firewall or commands open.
 
 import { commandGrantAllowed, cycleGrantAllowed } from "./auth_command.ts";
+import type { RefusalReason } from "./auth_event.ts";
 import type { Grant } from "./auth_grant.ts";
 import { natGrantAllowed, type NatSettings } from "./auth_nat.ts";
 import { portsAllowed } from "./auth_policy.ts";
@@ -9,7 +10,7 @@ import type { Stanza } from "./conf_access.ts";
 import { type Host, reasonOf } from "./host.ts";
 import type { Commands } from "./serve_commands.ts";
 import type { Firewall } from "./serve_firewall.ts";
-import type { Log } from "./serve_log.ts";
+import { type Log, packetId } from "./serve_log.ts";
 import { resolveNatTarget } from "./serve_nat_target.ts";
 import type { ReplayFile } from "./serve_replay_file.ts";
 import type { SentryRequest } from "./serve_sentry.ts";
@@ -36,11 +37,14 @@ export interface Monitor {
   setStanzas(stanzas: readonly Stanza[], nat: NatSettings): void;
   /** Has the requests that follow opened by another firewall. */
   setFirewall(firewall: Firewall | null): void;
+  /** Grants of the sentry that opened nothing, by reason. */
+  readonly failures: ReadonlyMap<RefusalReason, number>;
 }
 
 /** A monitor for these parts. */
 export function createMonitor(parts: MonitorParts): Monitor {
   const { host, replayFile, commands, log } = parts;
+  const failures = new Map<RefusalReason, number>();
   let { stanzas, nat, firewall } = parts;
 
   async function carryOut(request: SentryRequest): Promise<void> {
@@ -51,6 +55,7 @@ export function createMonitor(parts: MonitorParts): Monitor {
         await replayFile.append(record);
       } catch (error) {
         log.warning(`${prefix} Could not add digest to replay cache: ${reasonOf(error)}`);
+        if (grant !== null) conclude(request, grant, "digest-cache-failed");
         return;
       }
     }
@@ -58,17 +63,39 @@ export function createMonitor(parts: MonitorParts): Monitor {
     const stanza = stanzas.find(({ number }) => number === grant.stanza);
     if (stanza === undefined || !stanzaAllows(stanza, grant, nat)) {
       log.error(`${prefix} Refusing a grant that the stanza does not allow.`);
-      return;
+      return conclude(request, grant, "monitor-refused");
     }
     if (grant.kind === "command" || grant.kind === "cycle") {
+      // Commands take their time, and tell of it themselves.
+      conclude(request, grant, "granted");
       await commands?.carryOut(stanza, grant, prefix);
       return;
     }
-    if (firewall === null) return;
     const complete = grant.kind === "nat" ? await resolveNatTarget(host, grant, log) : grant;
-    if (complete === null || firewall === null) return;
+    if (complete === null) return conclude(request, grant, "nat-target-refused");
+    if (firewall === null) return conclude(request, grant, "firewall-failed");
     const outcome = await firewall.open(complete);
     if (!outcome.ok) log.error(`${prefix} Could not open access: ${outcome.reason}`);
+    conclude(request, grant, outcome.ok ? "granted" : "firewall-failed");
+  }
+
+  function conclude(
+    { packetSource: source, record, asked }: SentryRequest,
+    grant: Grant,
+    outcome: "granted" | RefusalReason,
+  ): void {
+    const granted = outcome === "granted";
+    if (!granted) failures.set(outcome, (failures.get(outcome) ?? 0) + 1);
+    log.decision?.({
+      level: granted ? "info" : "error",
+      id: record === null ? null : packetId(record.digest),
+      source,
+      stanza: grant.stanza,
+      outcome,
+      asked,
+      address: granted ? grant.source : null,
+      seconds: granted && grant.kind !== "command" ? grant.seconds : null,
+    });
   }
 
   return {
@@ -78,6 +105,7 @@ export function createMonitor(parts: MonitorParts): Monitor {
       nat = nextNat;
     },
     setFirewall: (next) => void (firewall = next),
+    failures,
   };
 }
 

@@ -2,14 +2,15 @@
 // It touches neither files nor the firewall; what is to be done goes to the monitor as a request.
 
 import { decide, type Decision, type Deliberation, type Policy } from "./auth_decide.ts";
-import type { RefusalReason } from "./auth_event.ts";
+import type { Asked, RefusalReason } from "./auth_event.ts";
 import type { GpgAnswer, GpgRequest } from "./auth_gpg.ts";
 import type { Grant } from "./auth_grant.ts";
 import type { Knock } from "./auth_knock.ts";
 import type { ReplayMemory, ReplayRecord } from "./auth_replay.ts";
 import { ipFromBytes } from "./net_address.ts";
 import type { Datagram } from "./net_datagram.ts";
-import type { Log } from "./serve_log.ts";
+import { type Log, packetId } from "./serve_log.ts";
+import { replayDigest } from "./spa_digest.ts";
 import { checkPacketShape } from "./spa_packet.ts";
 
 /** What the sentry asks of the monitor: remember a packet, and open what it was granted. */
@@ -21,6 +22,8 @@ export interface SentryRequest {
   readonly record: ReplayRecord | null;
   /** Null when the packet was refused after it had been decoded. */
   readonly grant: Grant | null;
+  /** What the packet asks for, for the log. */
+  readonly asked: Asked | null;
 }
 
 /** Packets counted by what became of them. */
@@ -70,6 +73,16 @@ export function createSentry(parts: SentryParts): Sentry {
       log.debug(
         `[${source.text}] preprocess_spa_data() returned error ${code}: '${text}' for incoming packet.`,
       );
+      log.decision?.({
+        level: "debug",
+        id: null,
+        source: source.text,
+        stanza: null,
+        outcome: "not-a-packet",
+        asked: null,
+        address: null,
+        seconds: null,
+      });
       return count("not-a-packet");
     }
     const { protocol, sourcePort, destinationPort } = datagram;
@@ -77,8 +90,8 @@ export function createSentry(parts: SentryParts): Sentry {
     const knock: Knock = { wire, protocol, source, sourcePort, destination, destinationPort };
     const deliberation = decide(knock, policy, replays, parts.now() / 1000);
     const step = deliberation.next();
-    if (step.done) return conclude(source.text, step.value, policy);
-    const task = waitForGpg(deliberation, step.value, source.text, policy)
+    if (step.done) return conclude(knock, step.value, policy);
+    const task = waitForGpg(deliberation, step.value, knock, policy)
       .finally(() => waiting.delete(task));
     waiting.add(task);
   }
@@ -87,7 +100,7 @@ export function createSentry(parts: SentryParts): Sentry {
   async function waitForGpg(
     deliberation: Deliberation,
     request: GpgRequest,
-    source: string,
+    knock: Knock,
     itsPolicy: Policy,
   ): Promise<void> {
     let step: IteratorResult<GpgRequest, Decision> = { done: false, value: request };
@@ -95,12 +108,27 @@ export function createSentry(parts: SentryParts): Sentry {
       const decryption = await parts.decrypt(step.value);
       step = deliberation.next({ decryption, now: parts.now() / 1000 });
     }
-    conclude(source, step.value, itsPolicy);
+    conclude(knock, step.value, itsPolicy);
   }
 
-  function conclude(source: string, decision: Decision, itsPolicy: Policy): void {
+  function conclude(knock: Knock, decision: Decision, itsPolicy: Policy): void {
     for (const { level, text } of decision.events) log[level](text);
-    count(typeof decision.verdict === "object" ? "granted" : decision.verdict);
+    const { verdict, stanza, asked } = decision;
+    const source = knock.source.text;
+    count(typeof verdict === "object" ? "granted" : verdict);
+    // What becomes of a grant is the monitor's to tell.
+    if (typeof verdict !== "object") {
+      log.decision?.({
+        level: "warning",
+        id: packetId(replayDigest(knock.wire)),
+        source,
+        stanza,
+        outcome: verdict,
+        asked,
+        address: null,
+        seconds: null,
+      });
+    }
     if (decision.remember !== null) {
       replays.prune(parts.now() / 1000);
       replays.add(decision.remember, keepUntil(decision.remember, itsPolicy));
@@ -109,10 +137,10 @@ export function createSentry(parts: SentryParts): Sentry {
   }
 
   function passOn(packetSource: string, decision: Decision): void {
-    const { stanza, remember: record, verdict } = decision;
+    const { stanza, remember: record, verdict, asked } = decision;
     const grant = typeof verdict === "object" ? verdict : null;
     if (stanza === null || (record === null && grant === null)) return;
-    submit({ packetSource, stanza, record, grant });
+    submit({ packetSource, stanza, record, grant, asked });
   }
 
   return {

@@ -401,7 +401,7 @@ Deno.test("a lookup that takes its time holds up no other grant, and its own unt
     },
     log: createLog(0, () => {}),
   });
-  const request = { packetSource: "192.0.2.10", stanza: 1, record: null };
+  const request = { packetSource: "192.0.2.10", stanza: 1, record: null, asked: null };
   const { nat: _, ...terms } = grantWith({});
   const slow = monitor.carryOut({ ...request, grant: grantWith({ host: "inner.example" }) });
   await monitor.carryOut({ ...request, grant: { ...terms, kind: "access" } });

@@ -94,6 +94,15 @@ Deno.test("parseOptions() complains in getopt's words, and guesses what was mean
   }
 });
 
+Deno.test("parseOptions() takes an option of our own only by its whole name", () => {
+  const table = [flag("locale"), flag("log-format", { own: true })];
+  const names = (word: string): string[] =>
+    parseOptions(table, [word]).found.map(({ name }) => name);
+  assert.deepEqual(names("--lo"), ["locale"]);
+  assert.deepEqual(names("--log-format"), ["log-format"]);
+  assert.deepEqual(names("--log"), []);
+});
+
 Deno.test("parseOptions() reads on after an error", () => {
   const parsed = parseOptions(TABLE, words("--bogus -vZT x"));
   assert.deepEqual(parsed.found.map(({ name }) => name), ["verbose", "test"]);

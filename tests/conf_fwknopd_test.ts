@@ -76,7 +76,7 @@ Deno.test("an empty file gives the defaults and nothing to say", () => {
 });
 
 Deno.test("all variables of fwknopd's builds and our own are known, and each default is of its type", () => {
-  assert.equal(serverVariableNames().length, 90);
+  assert.equal(serverVariableNames().length, 91);
   const text = serverVariableNames().flatMap((name) => {
     const { initial } = SERVER_VARIABLES[name];
     return initial === null || name === "CONFIG_FILE" ? [] : [`${name} ${initial};`];
@@ -127,6 +127,7 @@ Deno.test("errors name file, line, column, what is wrong and what would be right
     ],
     ["FLUSH_IPT_AT_EXIT off", /cannot read "off"/],
     ["SYSLOG_FACILITY LOG_LOCAL8", /Invalid SYSLOG_FACILITY setting 'LOG_LOCAL8'\nhint: .*LOCAL7/],
+    ["LOG_FORMAT xml", /Invalid LOG_FORMAT setting 'xml'\nhint: write text or json$/],
     ["FWKNOP_RUN_DIR rel/dir", /Path 'rel\/dir' is not absolute/],
     ["IPT_INPUT_ACCESS ACCEPT, filter", /Invalid IPT_INPUT_ACCESS specification/],
     [

@@ -218,6 +218,13 @@ Deno.test("stanzas are tried in order until one grants", () => {
   strictEqual(bench.requests[0]?.grant?.stanza, 3);
 });
 
+Deno.test("the stanza whose keys open a packet says why it is refused, wherever it stands", () => {
+  const stanzas = [`SOURCE ANY\nKEY OtherKey\n`, `SOURCE ANY\n${KEYS}OPEN_PORTS tcp/80\n`];
+  for (const access of [stanzas.join(""), stanzas.toReversed().join("")]) {
+    strictEqual(benchFor(access).send(packet()), "port-denied");
+  }
+});
+
 Deno.test("time stamps at the very edge of the age limit pass", () => {
   for (const [salt, offset] of [-120, 120].entries()) {
     const bench = benchFor(`SOURCE ANY\n${KEYS}`);

@@ -1,6 +1,6 @@
 // `spa serve` on a real firewall: what a person at the client's and the gateway's keyboard would see.
 
-import { match, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { replayDigest } from "../../lib/spa_digest.ts";
 import { savedRules, serve, startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, probe, send, STANZA } from "./knock.ts";
@@ -227,6 +227,69 @@ labTest("a firewall command that fails is reported, and the server lives", async
   await Deno.remove(`${lab.directory}/broken`);
   await send(lab, knockPacket("tcp/22"));
   await gateway.waitFor(/Added access rule/);
+});
+
+labTest(
+  "with --log-format json each line is an object, and each packet has its own",
+  async (lab) => {
+    const files = await writeGatewayFiles(lab.directory, SNIFF, `${STANZA}OPEN_PORTS tcp/22\n`);
+    const options = [...files.options, "--log-format", "json"];
+    const gateway = lab.gateway.start(spaCommand("serve", "-f", ...options));
+    await gateway.waitFor(/Starting fwknopd main event loop/);
+    const granted = knockPacket("tcp/22");
+    await send(lab, granted, knockPacket("udp/53"), granted);
+    await gateway.waitFor(/"reason":"replay"/);
+    strictEqual(await gateway.stop(), 0);
+    const lines = gateway.output().trimEnd().split("\n").map((line) => JSON.parse(line));
+    const id = replayDigest(granted).slice(0, 16);
+    const decisions = lines.filter(({ event }) => event !== "message");
+    deepStrictEqual(
+      decisions.map(({ event, source, stanza, reason, request, grant, seconds }) => [
+        ...[event, source, stanza, reason, request, grant, seconds],
+      ]).sort(),
+      [
+        ["granted", "192.0.2.10", 1, undefined, "tcp/22", "192.0.2.10", 30],
+        ["refused", "192.0.2.10", 1, "port-denied", "udp/53", undefined, undefined],
+        ["refused", "192.0.2.10", 1, "replay", undefined, undefined, undefined],
+      ],
+    );
+    strictEqual(decisions.filter((decision) => decision.id === id).length, 2);
+    ok(lines.every(({ time }) => Math.abs(Date.parse(time) - Date.now()) < 60_000));
+  },
+);
+
+labTest("with --log-format json a failed start is an object, too", async (lab) => {
+  const files = await writeGatewayFiles(lab.directory, "PCAP_INTF nonesuch0\n", STANZA);
+  const { status, stderr } = await serve(lab.gateway, files, "-f", "--log-format", "json");
+  strictEqual(status, 1);
+  const last = JSON.parse(stderr.trimEnd().split("\n").at(-1) ?? "");
+  strictEqual(last.level, "error");
+  match(last.text, /"nonesuch0".*No such device/);
+});
+
+labTest("SIGUSR1 tells how many packets were granted and refused, by reason", async (lab) => {
+  const files = await writeGatewayFiles(
+    lab.directory,
+    SNIFF,
+    `${STANZA}OPEN_PORTS tcp/22,tcp/443\n`,
+  );
+  const gateway = await startGateway(lab, files);
+  gateway.signal("SIGUSR1");
+  await gateway.waitFor(/^Packets: none$/m);
+  await send(lab, knockPacket("tcp/22"), knockPacket("udp/53"), knockPacket("tcp/443"));
+  await gateway.waitFor(/(Added access rule[^]*){2}/);
+  gateway.signal("SIGUSR1");
+  await gateway.waitFor(/^Packets: granted 2, port-denied 1$/m);
+});
+
+labTest("a reload names the settings that only a new start puts in force", async (lab) => {
+  const files = await writeGatewayFiles(lab.directory, SNIFF, STANZA);
+  const gateway = await startGateway(lab, files);
+  await Deno.writeTextFile(files.config, `${SNIFF}SYSLOG_IDENTITY spa\nMAX_SPA_PACKET_AGE 60\n`);
+  gateway.signal("SIGHUP");
+  await gateway.waitFor(
+    /^SYSLOG_IDENTITY has changed: that takes effect when the server starts again\.\nRe-starting/m,
+  );
 });
 
 labTest("the packet limit ends the server", async (lab) => {

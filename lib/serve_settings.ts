@@ -1,0 +1,145 @@
+// What a configuration asks of a gateway: its capture, its firewall, its policy, and whether two
+// configurations ask for the same.
+
+import { type Policy, preparePolicy } from "./auth_decide.ts";
+import type { Stanza } from "./conf_access.ts";
+import type { ServerConfigReading } from "./conf_fwknopd.ts";
+import type { ServerConfig } from "./conf_fwknopd_variables.ts";
+import type { Host, Native } from "./host.ts";
+import type { CaptureSource } from "./serve_capture.ts";
+import { openPcapFileSource, openPcapSource } from "./serve_capture_pcap.ts";
+import { openStdinSource } from "./serve_capture_stdin.ts";
+import { openUdpSource } from "./serve_capture_udp.ts";
+import { createFirewall, type Firewall } from "./serve_firewall.ts";
+import type { Log } from "./serve_log.ts";
+import { choosePlanner } from "./serve_plan.ts";
+
+/** Configuration that was read without error. */
+export interface Settings {
+  readonly config: ServerConfig;
+  /** Tells which variables were set and which have their defaults. */
+  readonly reading: Pick<ServerConfigReading, "settings">;
+  readonly stanzas: readonly Stanza[];
+}
+
+/** How this run was asked for on the command line. */
+export interface GatewayOptions {
+  /** Judge packets, but touch no firewall and remember nothing. */
+  readonly testMode: boolean;
+  /** Also see what this host sends. */
+  readonly anyDirection: boolean;
+  /** Take packets from standard input, one a line, and stop at its end. */
+  readonly fromStdin: boolean;
+  /** Packets after which to stop; 0 for no limit. */
+  readonly packetLimit: number;
+  /** Start with an empty digest cache, keeping the old one beside it. */
+  readonly rotateDigestCache: boolean;
+  /** Stop after the digest cache has been read. */
+  readonly exitAfterDigestCache: boolean;
+}
+
+/** Milliseconds of one turn of fwknopd's loop, in which RULES_CHECK_THRESHOLD counts. */
+const LOOP_TURN = 100;
+/** More than all headers in front of a payload together. */
+const HEADER_BYTES = 256;
+
+/** Seconds that a time stamp may be off; null for any. */
+export function maxPacketAge(config: ServerConfig): number | null {
+  return config.ENABLE_SPA_PACKET_AGING ? config.MAX_SPA_PACKET_AGE : null;
+}
+
+/** The policy for decisions. */
+export function policyOf(settings: Settings, options: GatewayOptions, log: Log): Policy {
+  return preparePolicy(settings.stanzas, {
+    maxPacketAge: maxPacketAge(settings.config),
+    testMode: options.testMode,
+    verbose: log.verbosity > 0,
+    nat: settings.config,
+  });
+}
+
+/** Opens the capture; throws when that fails. */
+export function openSource(
+  host: Host,
+  native: Native,
+  config: ServerConfig,
+  options: GatewayOptions,
+): CaptureSource {
+  if (options.fromStdin) return openStdinSource(host);
+  if (config.PCAP_FILE !== null) {
+    return openPcapFileSource(native, config.PCAP_FILE, config.PCAP_FILTER);
+  }
+  if (config.ENABLE_UDP_SERVER) return openUdpSource(native, config.UDPSERV_PORT);
+  return openPcapSource(native, {
+    interface: config.PCAP_INTF,
+    filter: config.PCAP_FILTER,
+    promiscuous: config.ENABLE_PCAP_PROMISC,
+    // fwknopd counts headers too and so loses its longest packets.
+    snapshotLength: config.MAX_SNIFF_BYTES + HEADER_BYTES,
+    anyDirection: options.anyDirection || config.ENABLE_PCAP_ANY_DIRECTION,
+  });
+}
+
+/** A firewall that is not started yet; null when none is to be touched. */
+export function createConfiguredFirewall(
+  host: Host,
+  log: Log,
+  settings: Settings,
+  options: GatewayOptions,
+): Firewall | null {
+  if (options.testMode || !usesFirewall(settings)) return null;
+  const { config, reading } = settings;
+  // Looking for the rules of others costs wake-ups, so it is done only where it was asked for.
+  const sweepInterval = reading.settings.has("RULES_CHECK_THRESHOLD")
+    ? config.RULES_CHECK_THRESHOLD * LOOP_TURN
+    : 0;
+  return createFirewall({ host, log, planner: choosePlanner(host, config), sweepInterval });
+}
+
+/** The variables that a capture depends on. */
+const CAPTURE_VARIABLES = [
+  "ENABLE_UDP_SERVER",
+  "UDPSERV_PORT",
+  "PCAP_INTF",
+  "PCAP_FILE",
+  "PCAP_FILTER",
+  "ENABLE_PCAP_PROMISC",
+  "ENABLE_PCAP_ANY_DIRECTION",
+  "MAX_SNIFF_BYTES",
+] as const;
+
+/** Equal keys mean that one capture does for both configurations. */
+export function captureKey(config: ServerConfig): string {
+  return JSON.stringify(CAPTURE_VARIABLES.map((name) => config[name]));
+}
+
+/** Equal keys mean that one set of chains does for both configurations. */
+export function firewallKey(settings: Settings): string {
+  const variables = Object.entries(settings.config).filter(([name]) =>
+    /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION/.test(name)
+  );
+  return JSON.stringify([usesFirewall(settings), variables.sort()]);
+}
+
+/** Where every stanza has commands that open and close, the firewall is not ours to touch. */
+function usesFirewall({ stanzas }: Settings): boolean {
+  return stanzas.some(({ CMD_CYCLE_OPEN }) => CMD_CYCLE_OPEN === null);
+}
+
+/** The variables that are read at the start only. */
+const START_VARIABLES = [
+  "DIGEST_FILE",
+  "ENABLE_DIGEST_PERSISTENCE",
+  "FWKNOP_PID_FILE",
+  "FWKNOP_RUN_DIR",
+  "LOG_FORMAT",
+  "RULES_CHECK_THRESHOLD",
+  "SYSLOG_FACILITY",
+  "SYSLOG_IDENTITY",
+  "VERBOSE",
+] as const;
+
+/** Names of variables that differ although only a new start can put them in force. */
+export function changedStartVariables(present: ServerConfig, next: ServerConfig): string[] {
+  return START_VARIABLES.filter((name) => present[name] !== next[name]);
+}
