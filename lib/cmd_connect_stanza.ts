@@ -2,7 +2,7 @@
 // to that host can follow. Pure.
 
 import { done, misuse, type Outcome } from "./cmd_ui.ts";
-import type { KnockSettings } from "./cmd_knock_values.ts";
+import { type KnockSettings, parseDestination } from "./cmd_knock_values.ts";
 import { listStanzas, readFwknoprc, sameStanza } from "./conf_fwknoprc.ts";
 import { parseIp } from "./net_address.ts";
 import { parsePortList } from "./net_port.ts";
@@ -39,7 +39,8 @@ export function findStanza(text: string, file: string, target: Target): Outcome<
 
   const fitting = [null, ...names].filter((name) => {
     const { server } = readFwknoprc(text, file, name).settings;
-    return server !== undefined && isSameHost(server, target.host);
+    const gateway = parseDestination(server ?? "");
+    return gateway.ok && isSameHost(gateway.value.server, target.host);
   });
   const withPort = fitting.filter((name) => {
     const { access } = readFwknoprc(text, file, name).settings;

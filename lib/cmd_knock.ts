@@ -9,6 +9,7 @@ import {
   splitCommandLine,
   withoutMaskedSecrets,
 } from "./cmd_knock_history.ts";
+import { translatePerl } from "./cmd_knock_perl.ts";
 import { KNOCK_OPTIONS, readKnockOptions } from "./cmd_knock_options.ts";
 import { sendPacket } from "./cmd_knock_packet.ts";
 import {
@@ -47,7 +48,9 @@ async function knock(
     posixlyCorrect: host.env("POSIXLY_CORRECT") !== undefined,
   });
   if (parsed.found.some(({ name }) => name === "help")) return await printHelp(host);
-  const found = replay === null ? parsed.found : withoutMaskedSecrets(parsed.found);
+  const unused = parsed.operands.slice(0, parsed.operands.length - parsed.behindDashes.length);
+  const translated = translatePerl(args, parsed.found, unused);
+  const found = replay === null ? translated.found : withoutMaskedSecrets(translated.found);
   const command = replay?.command ?? parsed.behindDashes;
   const quiet = found.some(({ name }) => name === "quiet");
   // The program that runs after the knock has the standard output for itself.
@@ -61,8 +64,10 @@ async function knock(
   const line = readKnockOptions(found);
   if (!line.ok) return ui.complain(line.complaint);
   if (line.value.version) return printVersion(ui);
-  const unused = parsed.operands.slice(0, parsed.operands.length - parsed.behindDashes.length);
-  for (const operand of unused) {
+  if (translated.gateway !== null) {
+    ui.warn(`-k ${translated.gateway} is taken as -D: the gateway, as it was in fwknop 1.9`);
+  }
+  for (const operand of translated.operands) {
     ui.warn(`"${operand}" is not used`, "-n STANZA names a stanza, -D HOST a gateway");
   }
   const misuse = checkNoRcFile(line.value) ?? checkFollowUp(line.value, command);

@@ -2,7 +2,7 @@
 
 import { done, EXIT, failure, type Outcome, type Ui } from "./cmd_ui.ts";
 import { askSecret } from "./cmd_secret.ts";
-import type { KnockSettings } from "./cmd_knock_values.ts";
+import { type KnockSettings, parseDestination } from "./cmd_knock_values.ts";
 import { type Host, reasonOf } from "./host.ts";
 import { decodeKeyBase64 } from "./spa_base64.ts";
 import { MAX_RIJNDAEL_KEY_LENGTH } from "./spa_cipher.ts";
@@ -90,7 +90,10 @@ async function findConfigured(
     const key = decodeKeyBase64(base64);
     return key === null ? failure(`cannot decode the ${what}: it is not base64`) : done(key);
   }
-  if (file !== undefined) return readKeyFile(file, settings.server ?? "", host);
+  if (file !== undefined) {
+    const destination = parseDestination(settings.server ?? "");
+    return readKeyFile(file, destination.ok ? destination.value.server : "", host);
+  }
   return command === undefined ? null : await runKeyCommand(what, command, host);
 }
 

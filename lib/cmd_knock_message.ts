@@ -2,7 +2,7 @@
 // user's name are arguments.
 
 import { done, failure, misuse, type Outcome } from "./cmd_ui.ts";
-import type { KnockSettings } from "./cmd_knock_values.ts";
+import { type KnockSettings, parseDestination } from "./cmd_knock_values.ts";
 import { parseIpv4 } from "./net_address.ts";
 import {
   type Extensions,
@@ -166,7 +166,14 @@ function natAccessOf(settings: KnockSettings, access: string): Outcome<string | 
     if (settings.server === undefined) {
       return misuse("Must use --destination with --nat-local: it tells where the service is");
     }
-    return checkNat(settings.server, servicePort);
+    const destination = parseDestination(settings.server);
+    return destination.ok ? checkNat(destination.value.server, servicePort) : destination;
+  }
+  if (/^\[|:.*:/.test(settings.natAccess)) {
+    return misuse(
+      `Invalid NAT destination '${settings.natAccess}' for -N arg.`,
+      "gateways translate IPv4 only: give an IPv4 address or a name",
+    );
   }
   const [host = "", port = servicePort, ...more] = settings.natAccess.split(/[:,]/);
   if (more.length > 0 || !/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65535) {

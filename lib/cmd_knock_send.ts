@@ -1,7 +1,7 @@
 // How a packet leaves: one entry for each transport that works, and what all of them share.
 
 import { done, failure, misuse, type Outcome } from "./cmd_ui.ts";
-import type { KnockSettings } from "./cmd_knock_values.ts";
+import { type KnockSettings, parseDestination } from "./cmd_knock_values.ts";
 import { DEFAULT_PORT, isRawTransport } from "./cmd_knock_settings.ts";
 import type { TransportName } from "./conf_fwknoprc_variables.ts";
 import { parseDecimal } from "./conf_fwknoprc_values.ts";
@@ -75,7 +75,10 @@ export function planTransmission(
   drawPort: () => number,
 ): Outcome<Transmission> {
   const transport = settings.transport ?? "udp";
-  const destination = parseDestination(settings.server ?? "");
+  // A test may do without.
+  const destination = settings.server === undefined
+    ? done({ server: "", port: null })
+    : parseDestination(settings.server);
   if (!destination.ok) return destination;
   const { server } = destination.value;
   const port = settings.randomPort
@@ -102,17 +105,6 @@ export function planTransmission(
     icmp: { type: settings.icmpType ?? 0, code: settings.icmpCode ?? 0 },
     timeout: settings.networkTimeout ?? DEFAULT_TIMEOUT,
   });
-}
-
-/** Takes `-D` apart: a name, an address, `[IPv6]` or `[IPv6]:port`. */
-function parseDestination(text: string): Outcome<{ server: string; port: number | null }> {
-  if (!text.startsWith("[")) return done({ server: text, port: null });
-  const [, server = "", portText] = /^\[([^\]]*)\](?::(.*))?$/.exec(text) ?? [];
-  const port = portText === undefined ? null : parseDecimal(portText, 1, 65535);
-  if (parseIp(server)?.version !== 6 || portText !== undefined && port === null) {
-    return misuse(`cannot use "${text}" as destination`, "write [2001:db8::1]:62201");
-  }
-  return done({ server, port });
 }
 
 /** `[http://]host[:port][/]` */

@@ -3,7 +3,7 @@
 import type { Complaint } from "./cmd_ui.ts";
 import { EXIT } from "./cmd_ui.ts";
 import type { RcSettings, TransportName } from "./conf_fwknoprc_variables.ts";
-import type { KnockSettings } from "./cmd_knock_values.ts";
+import { type KnockSettings, parseDestination } from "./cmd_knock_values.ts";
 
 /** The port of SPA, for every transport. */
 export const DEFAULT_PORT = 62201;
@@ -92,6 +92,8 @@ export function checkSettings(settings: KnockSettings): Complaint | null {
         "--stanza-list shows the stanzas",
     );
   }
+  const destination = settings.server === undefined ? null : parseDestination(settings.server);
+  if (destination?.ok === false) return destination.complaint;
   if (
     isForSending(settings) && settings.allowIp === undefined && !settings.resolveIp &&
     !asksForAddress(settings)

@@ -15,7 +15,7 @@ import {
   parseDuration,
 } from "./conf_fwknoprc_values.ts";
 import type { AddressFamily } from "./host.ts";
-import { parseIpv4 } from "./net_address.ts";
+import { parseIp, parseIpv4 } from "./net_address.ts";
 import { parseEncryptionMode } from "./spa_cipher.ts";
 import { type DigestName, parseDigestName } from "./spa_digest.ts";
 
@@ -110,6 +110,29 @@ export function timeOffset(give: (seconds: number) => KnockSettings): ReadValue 
       ? misuse(`Invalid time offset: '${value}'`, "give seconds, or 90s, 10m, 2h, 1h30m, 1d")
       : done(give(seconds));
   };
+}
+
+/** What `-D` and SPA_SERVER name. */
+export interface Destination {
+  /** Name or address, without brackets. */
+  readonly server: string;
+  /** Beats `-p`; null when none is given. */
+  readonly port: number | null;
+}
+
+/** Takes a destination apart: HOST, HOST:PORT, an address, `[IPv6]` or `[IPv6]:PORT`. */
+export function parseDestination(text: string): Outcome<Destination> {
+  if (parseIp(text)?.version === 6) return done({ server: text, port: null });
+  const [, bracketed, name, portText] = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/.exec(text) ?? [];
+  const port = portText === undefined ? null : parseDecimal(portText, 1, 65535);
+  const named = bracketed === undefined ? name : parseIp(bracketed)?.version === 6 && bracketed;
+  if (!named || portText !== undefined && port === null) {
+    return misuse(
+      `cannot use "${text}" as destination`,
+      "write HOST, HOST:PORT, 2001:db8::1 or [2001:db8::1]:62201",
+    );
+  }
+  return done({ server: named, port });
 }
 
 /** `-a` */

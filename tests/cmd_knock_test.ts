@@ -135,6 +135,7 @@ Deno.test("knock's options choose where the packet goes", async (t) => {
     [["-D", "2001:db8::5"], "udp", "2001:db8::5", 62201],
     [["-D", "[2001:db8::5]"], "udp", "2001:db8::5", 62201],
     [["-D", "[2001:db8::5]:7000"], "udp", "2001:db8::5", 7000],
+    [["-D", "gw.example:7000", "-p", "1"], "udp", "192.0.2.7", 7000],
     [["-P", "tcp"], "tcp", "192.0.2.1", 62201],
     [["--TCP-sock", "--Server-port", "80"], "tcp", "192.0.2.1", 80],
     [["-P", "http"], "tcp", "192.0.2.1", 62201],
@@ -227,7 +228,14 @@ Deno.test("knock refuses what makes no sense, in fwknop's words and with its sta
     [["-D", "x", "-R", "-C", "ls"], /Invalid SPA command message format/],
     [[...REQUEST, "-C", "x".repeat(250)], /94 - Value or Size/],
     [[...REQUEST, "-C", "x".repeat(200)], /packet not sent: it has \d+ characters/],
-    [[...REQUEST, "-D", "[::1"], /cannot use "\[::1" as destination/],
+    ...["[::1", "[gw]", "[::1]:0", "gw:http", "gw:", ":80", "gw:1:2", "gw:65536", ""].map((
+      name,
+    ): [string[], RegExp] => [
+      [...REQUEST, "-D", name],
+      /cannot use ".*" as destination\nhint: write HOST/,
+    ]),
+    [[...REQUEST, "-N", "2001:db8::5"], /Invalid NAT destination '2001:db8::5' for -N arg\..*\nh/],
+    [[...REQUEST, "-N", "[2001:db8::5]:22"], /Invalid NAT destination .*\nhint: .*IPv4 only/],
     [[...REQUEST, "-D", "nowhere.example"], /packet not sent: error in getaddrinfo.*nowhere/],
     [[...REQUEST, "-4", "-D", "::1"], /packet not sent: ::1 is no IPv4 address/],
     [["-n", "x"], /Cannot set stanza name in --no-rc-file mode\./],
@@ -452,14 +460,76 @@ Deno.test("knock says which words it does not use, and knocks", async () => {
   assert.equal(ran.packets.length, 1);
 });
 
-Deno.test("knock knows the option names of the Perl fwknop", async () => {
-  const words = "--Access tcp/22 --allow-IP 1.2.3.4 --Destination 192.0.2.1 --Server-port 80 " +
-    "--Spoof-user bob --NAT-local --TCP-sock --Save-packet-file /p --quiet";
-  const ran = await knockBare(words.split(" "));
-  assert.deepEqual([ran.status, ran.stderr()], [0, ""]);
-  assert.deepEqual([ran.packets[0]?.over, ran.packets[0]?.to.port], ["tcp", 80]);
-  assert.equal(open(ran.packets[0]?.payload ?? "").username, "bob");
-  assert.ok(ran.files.has("/p"));
+Deno.test("knock takes the spellings of fwknop 1.9 for what they are called today", async (t) => {
+  const cases: ReadonlyArray<readonly [old: string, today: string]> = [
+    ["--Access tcp/1 --allow-IP 5.6.7.8", "--access tcp/1 --allow-ip 5.6.7.8"],
+    ["--Destination 192.0.2.7", "-D 192.0.2.7"],
+    ["-D gw.example:7000", "-D gw.example -p 7000"],
+    ["-D 192.0.2.7:7000 -p 80", "-D 192.0.2.7 -p 7000"],
+    ["--NAT-access 10.0.0.2,443", "-N 10.0.0.2:443"],
+    ["--Forward-access 10.0.0.2,443", "-N 10.0.0.2:443"],
+    ["--NAT-local", "--nat-local"],
+    ["-D gw.example:7000 --NAT-local", "-D gw.example -p 7000 --nat-local"],
+    ["--NAT-local --NAT-rand-port", "--nat-local --nat-rand-port"],
+    ["--NAT-local --NAT-port 2222", "--nat-local --nat-port 2222"],
+    ["--Server-port 80", "-p 80"],
+    ["--Server-port 80 --Server-proto tcp", "-p 80 -P tcp"],
+    ["--TCP-sock", "-P tcp"],
+    ["--rand-port", "-r"],
+    ["--time-offset-plus 60sec", "--time-offset-plus 60"],
+    ["--time-offset-minus 2min", "--time-offset-minus 120"],
+    ["--Spoof-user bob", "-U bob"],
+    ["--Spoof-source 9.9.9.9 -P udpraw", "-Q 9.9.9.9 -P udpraw"],
+    ["--Source-port 4000", "-S 4000"],
+    ["--digest-alg sha1", "-m sha1"],
+    ["--Server-cmd id", "-C id"],
+    ["--Save-packet-file /p --Save-packet-append", "-B /p -b"],
+    ["--Test-mode", "-T"],
+    ["--quiet --User-rc /rc", "-q --rc-file /rc"],
+    ["--gpg-path /gpg --gpg-recipient x", "--gpg-exe /gpg --gpg-recipient-key x"],
+  ];
+  const names = { "gw.example": ["192.0.2.7"] };
+  const files = { "/rc": "" };
+  for (const [old, today] of cases) {
+    await t.step(old, async () => {
+      const bare = [...KEYS, "--no-save-args", ...REQUEST];
+      const [ours, theirs] = [old, today].map((line) => [...bare, ...line.split(" ")]);
+      const first = await knock(ours ?? [], { names, files });
+      const second = await knock(theirs ?? [], { names, files });
+      assert.ok(second.packets.length + second.rawPackets.length === 1 || today.match(/-T|gpg/));
+      const seen = ({ status, stderr, stdout, packets, rawPackets, files }: Ran) => ({
+        ...{ status, packets, rawPackets, files, stderr: stderr(), stdout: stdout() },
+      });
+      assert.deepEqual(seen(first), seen(second));
+    });
+  }
+});
+
+Deno.test("knock -k HOST knocks there, as in fwknop 1.9, where it cannot mean keys", async (t) => {
+  const request = ["-A", "tcp/22", "-a", "1.2.3.4"];
+  const ran = await knockBare([...request, "-k", "192.0.2.7"]);
+  assert.equal(ran.status, 0);
+  assert.equal(
+    ran.stderr(),
+    "spa: -k 192.0.2.7 is taken as -D: the gateway, as it was in fwknop 1.9\n",
+  );
+  assert.equal(ran.packets[0]?.to.address, "192.0.2.7");
+  const keys: readonly (readonly string[])[] = [
+    ["-k"],
+    ["-k", "192.0.2.7"],
+    [...request, "-k"],
+    [...request, "192.0.2.7", "-k"],
+    [...request, "-D", "192.0.2.1", "-k", "192.0.2.7"],
+    [...request, "--key-gen", "192.0.2.7"],
+    [...request, "-k", "192.0.2.7", "other"],
+  ];
+  for (const args of keys) {
+    await t.step(`but not ${args.join(" ")}`, async () => {
+      const ran = await knockBare(args);
+      assert.match(ran.stdout(), /^KEY_BASE64: \S+\nHMAC_KEY_BASE64: \S+\n$/);
+      assert.deepEqual(ran.packets, []);
+    });
+  }
 });
 
 Deno.test("knock makes raw packets with their own IP header", async (t) => {
