@@ -22,13 +22,21 @@ export interface ReplayMemory {
    * anyway; `Infinity` keeps it for ever
    */
   add(record: ReplayRecord, keepUntil: number): void;
-  /** Drops what is no longer needed at that wall clock in seconds. */
+  /** Drops what is no longer needed at that wall clock in seconds, but for the newest records. */
   prune(now: number): void;
   readonly size: number;
 }
 
-/** An empty memory. Looking up, adding and pruning cost the same however much it holds. */
-export function createReplayMemory(): ReplayMemory {
+/** Records that stay although their time is over. */
+const SPARE_RECORDS = 10_000;
+
+/**
+ * An empty memory. Looking up, adding and pruning cost the same however much it holds.
+ *
+ * @param spare how many of the newest records are kept whatever the clock says: it may be set back,
+ * and then old packets are fresh again
+ */
+export function createReplayMemory(spare: number = SPARE_RECORDS): ReplayMemory {
   const kept = new Map<string, { record: ReplayRecord; keepUntil: number }>();
   return {
     find: (digest) => kept.get(digest)?.record ?? null,
@@ -38,7 +46,7 @@ export function createReplayMemory(): ReplayMemory {
     prune(now) {
       // Records come in the order of time; one with a longer life only delays those behind it.
       for (const [digest, { keepUntil }] of kept) {
-        if (keepUntil >= now) return;
+        if (kept.size <= spare || keepUntil >= now) return;
         kept.delete(digest);
       }
     },

@@ -20,8 +20,8 @@ export interface ReplayFile {
 /**
  * Reads the cache into the memory and opens it for more, making it when it is missing.
  *
- * @param keepUntil tells how long a record matters, in seconds since 1970; older ones stay on the
- * disk but are not loaded
+ * @param keepUntil tells how long a record matters, in seconds since 1970; what the memory drops
+ * for its age stays on the disk
  * @throws when the file cannot be read or made; the message names it and the reason
  */
 export function openReplayFile(
@@ -58,8 +58,8 @@ function load(
       log.info(`*Skipping invalid digest file entry in ${path} at line ${index + 1}.\n - ${line}`);
       continue;
     }
-    const until = keepUntil(record);
-    if (until >= now) memory.add(record, until);
+    memory.add(record, keepUntil(record));
+    memory.prune(now);
   }
   log.debug(`Using Digest Cache: '${path}' (entry count = ${memory.size})`);
 }

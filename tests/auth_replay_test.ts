@@ -56,7 +56,7 @@ Deno.test("parseReplayRecord() takes any text without throwing", () => {
 });
 
 Deno.test("a replay memory finds a record until its time is over, and then frees it", () => {
-  const memory = createReplayMemory();
+  const memory = createReplayMemory(0);
   memory.add(RECORD, 1000);
   memory.add({ ...RECORD, digest: "later" }, 2000);
   memory.prune(1000);
@@ -65,6 +65,21 @@ Deno.test("a replay memory finds a record until its time is over, and then frees
   strictEqual(memory.find(RECORD.digest), null);
   strictEqual(memory.find("later")?.digest, "later");
   strictEqual(memory.size, 1);
+});
+
+Deno.test("a replay memory keeps the newest records when their time is over, and no more", () => {
+  const memory = createReplayMemory(2);
+  for (const digest of ["one", "two", "three"]) memory.add({ ...RECORD, digest }, 1000);
+  memory.prune(5000);
+  deepStrictEqual(["one", "two", "three"].map((digest) => memory.find(digest) !== null), [
+    false,
+    true,
+    true,
+  ]);
+  memory.add({ ...RECORD, digest: "four" }, 6000);
+  memory.prune(5000);
+  strictEqual(memory.find("two"), null);
+  strictEqual(memory.size, 2);
 });
 
 Deno.test("a replay memory without an age limit keeps everything", () => {

@@ -267,7 +267,7 @@ Deno.test("a packet that fails the policy is remembered, a damaged one is not", 
 });
 
 Deno.test("no packet is accepted twice at any later time, and memory stays bounded", () => {
-  const replays = createReplayMemory();
+  const replays = createReplayMemory(0);
   const bench = benchFor(`SOURCE ANY\n${KEYS}`, { replays });
   const wire = packet();
   strictEqual(bench.send(wire), "granted");
@@ -278,6 +278,80 @@ Deno.test("no packet is accepted twice at any later time, and memory stays bound
     ok(bench.send(wire) !== "granted", `after ${later} s`);
   }
   ok(replays.size <= 2);
+});
+
+const HOUR = 3600;
+const YEAR = 366 * 86_400;
+
+Deno.test("no packet is accepted twice however the wall clock is set", () => {
+  const bench = benchFor(`SOURCE ANY\n${KEYS}`);
+  const steps = [YEAR, -HOUR, 3 * YEAR, 0, -YEAR, HOUR, 60, YEAR + 1, -1];
+  const sent: string[] = [];
+  for (const [index, step] of steps.entries()) {
+    bench.time = TIME + step;
+    const fresh = packet({ timestamp: bench.time, salt: index });
+    strictEqual(bench.send(fresh), "granted", `at ${step} s`);
+    sent.push(fresh);
+    // The clock may be set to whatever makes an old packet look fresh.
+    for (const again of steps) {
+      bench.time = TIME + again;
+      for (const wire of sent) ok(bench.send(wire) !== "granted", `${step} s, then ${again} s`);
+    }
+  }
+});
+
+Deno.test("a clock that was set wrong refuses fresh packets only while it is wrong", () => {
+  const bench = benchFor(`SOURCE ANY\n${KEYS}`);
+  for (const [index, step] of [-HOUR, HOUR, YEAR, -YEAR].entries()) {
+    bench.time = TIME + step;
+    strictEqual(bench.send(packet({ salt: index })), "too-old-or-new");
+    bench.time = TIME;
+    strictEqual(bench.send(packet({ salt: 100 + index })), "granted");
+  }
+});
+
+/** Seconds from the instant that a stanza names, and whether it is still used then. */
+const EXPIRY_EDGES: readonly [number, boolean][] = [
+  [-YEAR, true],
+  [-1, true],
+  [0, true],
+  [1, false],
+  [YEAR, false],
+  // Set back again, the clock brings the stanza back.
+  [-HOUR, true],
+];
+
+Deno.test("a stanza is used up to the second that ACCESS_EXPIRE names, and not after", () => {
+  const midnight = new Date(2030, 0, 1).getTime() / 1000;
+  for (const line of ["ACCESS_EXPIRE 1/1/2030", `ACCESS_EXPIRE_EPOCH ${midnight}`]) {
+    const bench = benchFor(`SOURCE ANY\n${KEYS}${line}`);
+    for (const [salt, [offset, used]] of EXPIRY_EDGES.entries()) {
+      bench.time = midnight + offset;
+      const verdict = bench.send(packet({ timestamp: bench.time, salt }));
+      strictEqual(verdict, used ? "granted" : "stanza-expired", `${line} ${offset}`);
+    }
+  }
+});
+
+Deno.test("of ACCESS_EXPIRE and ACCESS_EXPIRE_EPOCH the later line counts, and 0 means never", () => {
+  const day = "ACCESS_EXPIRE 1/1/2020\n";
+  const epoch = (seconds: number): string => `ACCESS_EXPIRE_EPOCH ${seconds}\n`;
+  const cases: readonly [string, string][] = [
+    [day, "stanza-expired"],
+    [day + epoch(TIME), "granted"],
+    [epoch(TIME) + day, "stanza-expired"],
+    [day + epoch(0), "granted"],
+  ];
+  for (const [lines, expected] of cases) {
+    strictEqual(benchFor(`SOURCE ANY\n${KEYS}${lines}`).send(packet()), expected, lines);
+  }
+});
+
+Deno.test("leap seconds count for nothing: a day of ACCESS_EXPIRE has 86400 seconds", () => {
+  const [before, after] = stanzasOf(
+    ["12/31/2016", "1/1/2017"].map((day) => `SOURCE ANY\n${KEYS}ACCESS_EXPIRE ${day}\n`).join(""),
+  );
+  strictEqual((after?.ACCESS_EXPIRE ?? 0) - (before?.ACCESS_EXPIRE ?? 0), 86_400);
 });
 
 Deno.test("in test mode a packet is judged, but nothing is granted and nothing remembered", () => {
