@@ -5,7 +5,7 @@ import { parseServerConfig, type ServerConfigReading } from "./conf_fwknopd.ts";
 import type { ServerConfig, ServerVariableName } from "./conf_fwknopd_variables.ts";
 import type { DirectoryNames } from "./conf_access_files.ts";
 import { checkFilePermissions } from "./conf_permissions.ts";
-import { hasErrors, type Problem } from "./conf_problem.ts";
+import { errorAt, hasErrors, type Problem } from "./conf_problem.ts";
 import type { FileText } from "./conf_text.ts";
 import { type Host, reasonOf } from "./host.ts";
 import { readAccounts } from "./serve_accounts.ts";
@@ -84,6 +84,30 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
     });
   }
 
+  function isDirectory(path: string): boolean {
+    return host.lstat(absolute(path))?.isDirectory ?? false;
+  }
+
+  function isProgram(path: string): boolean {
+    const info = host.stat(absolute(path));
+    return info !== null && info.isFile && (info.mode & 0o111) !== 0;
+  }
+
+  /** What the command line names has to be there, whether a stanza uses it or not. */
+  function commandLineProblems(): Problem[] {
+    const { GPG_EXE: program, GPG_HOME_DIR: directory } = request.variables;
+    const at = { file: "command line", line: 0, column: 0 };
+    const problems: Problem[] = [];
+    if (program !== undefined && !isProgram(program)) {
+      problems.push(errorAt(at, `gpg path '${program}' could not lstat()/not executable?`));
+    }
+    if (directory !== undefined && !isDirectory(directory)) {
+      const why = "could not lstat(), does not exist, or too large?";
+      problems.push(errorAt(at, `gpg home directory '${directory}' ${why}`));
+    }
+    return problems;
+  }
+
   function readServer(): ServerReading {
     const reading = parseServerConfig({
       path: file,
@@ -94,7 +118,11 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
     const paths = PATH_VARIABLES.map((name) => [name, reading.config[name]] as const)
       .filter((entry): entry is readonly [typeof entry[0], string] => entry[1] !== null)
       .map(([name, path]) => [name, absolute(path)]);
-    const problems = [...permissionProblems([file]), ...reading.problems];
+    const problems = [
+      ...permissionProblems([file]),
+      ...reading.problems,
+      ...commandLineProblems(),
+    ];
     return {
       reading,
       config: { ...reading.config, ...Object.fromEntries(paths) },
@@ -114,11 +142,8 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
       lookups: {
         user: accounts.user,
         group: accounts.group,
-        isDirectory: (path) => host.lstat(absolute(path))?.isDirectory ?? false,
-        isProgram: (path) => {
-          const info = host.stat(absolute(path));
-          return info !== null && info.isFile && (info.mode & 0o111) !== 0;
-        },
+        isDirectory,
+        isProgram,
       },
     });
     const problems = [

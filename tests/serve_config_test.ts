@@ -1,0 +1,70 @@
+import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import { formatProblem } from "../lib/conf_problem.ts";
+import type { Host } from "../lib/host.ts";
+import { denoHost } from "../lib/host_deno.ts";
+import { createConfigReader } from "../lib/serve_config.ts";
+
+const ACCESS = "SOURCE ANY\nGPG_ALLOW_NO_PW Y\nGPG_REMOTE_ID ABCD1234\nREQUIRE_SOURCE Y\n";
+
+/** Calls `use` with a directory that is the working directory of a host: `keys`, `gpg`, and `text`. */
+async function withDirectory(use: (host: Host, directory: string) => void): Promise<void> {
+  const directory = await Deno.makeTempDir();
+  try {
+    await Deno.mkdir(`${directory}/keys`);
+    await Deno.writeTextFile(`${directory}/gpg`, "", { mode: 0o755 });
+    await Deno.writeTextFile(`${directory}/text`, "", { mode: 0o644 });
+    const absolutePath = (path: string): string => `${directory}/${path}`;
+    use({ ...denoHost(), absolutePath }, directory);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+/** Reads a configuration with such stanzas and such variables on the command line. */
+function read(
+  host: Host,
+  directory: string,
+  access: string,
+  variables: Readonly<Record<string, string>> = {},
+): ReturnType<ReturnType<typeof createConfigReader>["readAccess"]> {
+  const options = { mode: 0o600 };
+  Deno.writeTextFileSync(`${directory}/f.conf`, "ACCESS_FILE a.conf\n", options);
+  Deno.writeTextFileSync(`${directory}/a.conf`, access, options);
+  const reader = createConfigReader(host, { file: "f.conf", variables, verbosity: 0 });
+  return reader.readAccess(reader.readServer());
+}
+
+Deno.test("gpg and its directory are found wherever the process goes later", () =>
+  withDirectory((host, directory) => {
+    const own = read(host, directory, `${ACCESS}GPG_HOME_DIR keys\nGPG_EXE gpg\n`);
+    deepStrictEqual(own.problems, []);
+    strictEqual(own.stanzas[0]?.GPG_HOME_DIR, `${directory}/keys`);
+    strictEqual(own.stanzas[0]?.GPG_EXE, `${directory}/gpg`);
+    const named = read(host, directory, ACCESS, { GPG_HOME_DIR: "keys", GPG_EXE: "gpg" });
+    deepStrictEqual(named.problems, []);
+    strictEqual(named.stanzas[0]?.GPG_HOME_DIR, `${directory}/keys`);
+    strictEqual(named.stanzas[0]?.GPG_EXE, `${directory}/gpg`);
+  }));
+
+Deno.test("a gpg or a directory that the command line names must be there, used or not", () =>
+  withDirectory((host, directory) => {
+    const cases: readonly (readonly [name: string, value: string, expected: RegExp | null])[] = [
+      ["GPG_EXE", "gpg", null],
+      ["GPG_EXE", "none", /^spa: command line: gpg path 'none' could not lstat\(\)\/not exec/],
+      ["GPG_EXE", "text", /gpg path 'text' could not/],
+      ["GPG_EXE", "keys", /gpg path 'keys' could not/],
+      ["GPG_HOME_DIR", "keys", null],
+      [
+        "GPG_HOME_DIR",
+        "none",
+        /^spa: command line: gpg home directory 'none' could not lstat\(\),/,
+      ],
+      ["GPG_HOME_DIR", "gpg", /gpg home directory 'gpg' could not/],
+    ];
+    for (const [name, value, expected] of cases) {
+      const access = "SOURCE ANY\nKEY secret\nREQUIRE_SOURCE Y\n";
+      const { problems, hasErrors } = read(host, directory, access, { [name]: value });
+      strictEqual(hasErrors, expected !== null, `${name} ${value}`);
+      if (expected !== null) match(problems.map(formatProblem).join("\n"), expected);
+    }
+  }));
