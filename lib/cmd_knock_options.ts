@@ -140,8 +140,8 @@ export const KNOCK_OPTIONS: readonly KnockOption[] = [
       number(0, 65535, (sourcePort) => ({ sourcePort })),
     ),
     option(
-      "-Q, --spoof-source ADDRESS",
-      "source address of a raw packet",
+      "-Q, --spoof-source HOST",
+      "source address of a raw packet, or a name for it",
       value.spoofSource,
       { aliases: ["spoof-src"] },
     ),

@@ -25,7 +25,7 @@ export interface Transmission {
   readonly family: AddressFamily | null;
   /** Milliseconds. */
   readonly timeout: number;
-  /** Source address of a raw packet; null leaves it to the system. */
+  /** Source of a raw packet, an IPv4 address or a name for one; null leaves it to the system. */
   readonly spoofSource: string | null;
   readonly icmp: { readonly type: number; readonly code: number };
 }
@@ -88,6 +88,12 @@ export function planTransmission(
     ? done(null)
     : parseProxy(settings.httpProxy, settings.port ?? DEFAULT_PORT);
   if (!proxy.ok) return proxy;
+  if (isRawTransport(transport) && settings.family === "ipv6") {
+    return misuse(
+      `packet not sent: -P ${transport} makes IPv4 packets only`,
+      "leave out -6, or use -P udp, tcp or http",
+    );
+  }
   const userAgent = settings.userAgent ?? DEFAULT_USER_AGENT;
   if (/[^\x20-\x7e]/.test(userAgent)) {
     return misuse("cannot use the user agent: it has characters that HTTP does not allow");
@@ -152,11 +158,16 @@ export async function transmit(packet: Transmission, host: Host): Promise<Outcom
   const { server, port } = packet.proxy ?? packet;
   const addresses = await findAddresses(server, packet.family, host);
   if (!addresses.ok) return addresses;
+  const sources = packet.spoofSource === null
+    ? done([])
+    : await findAddresses(packet.spoofSource, "ipv4", host);
+  if (!sources.ok) return sources;
+  const complete = { ...packet, spoofSource: sources.value[0] ?? null };
   let reason = "";
   for (const address of addresses.value) {
     try {
       const to = { address, port };
-      return done({ to, bytes: await send(to, packet, host) });
+      return done({ to, bytes: await send(to, complete, host) });
     } catch (error) {
       reason = reasonOf(error);
     }
@@ -164,7 +175,8 @@ export async function transmit(packet: Transmission, host: Host): Promise<Outcom
   return failure(
     `packet not sent: cannot reach ${server} port ${port} over ${packet.transport}: ${reason}`,
     isRawTransport(packet.transport) && /not permitted/.test(reason)
-      ? "raw sockets take root, or the capability CAP_NET_RAW"
+      ? "raw sockets take root, or the right of CAP_NET_RAW: " +
+        "setcap cap_net_raw+ep /PATH/TO/spa; -P udp does without"
       : undefined,
   );
 }

@@ -147,8 +147,9 @@ export function allowIp(value: string): Outcome<KnockSettings> {
 
 /** `-Q` */
 export function spoofSource(value: string): Outcome<KnockSettings> {
-  if (parseIpv4(value) !== null) return done({ spoofSource: value });
-  return misuse(`Invalid spoof IP: "${value}" is not an IPv4 address`);
+  const isName = /^[\w.-]*[a-z][\w.-]*$/i.test(value);
+  if (isName || parseIpv4(value) !== null) return done({ spoofSource: value });
+  return misuse(`Invalid spoof IP: "${value}" is neither an IPv4 address nor a name`);
 }
 
 /** `-f` */

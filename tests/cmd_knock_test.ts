@@ -212,7 +212,9 @@ Deno.test("knock refuses what makes no sense, in fwknop's words and with its sta
     [[...REQUEST, "-P", "quic"], /Unrecognized protocol: quic/],
     [[...REQUEST, "--time-offset-plus", "soon"], /Invalid time offset: 'soon'/],
     [[...REQUEST, "--time-offset-minus", "30000d"], /time stamp/],
-    [[...REQUEST, "-Q", "x"], /Invalid spoof IP/],
+    [[...REQUEST, "-Q", "9.9.9.999"], /Invalid spoof IP/],
+    [[...REQUEST, "-P", "udpraw", "-Q", "2001:db8::1"], /Invalid spoof IP/],
+    [[...REQUEST, "-P", "udpraw", "-6"], /-P udpraw makes IPv4 packets only/],
     [[...REQUEST, "-Q", "9.9.9.9"], /Must set -P <udpraw\|tcpraw\|icmp> with a spoofed/],
     [[...REQUEST, "-H", "p:1", "-P", "udp"], /Cannot set --http-proxy with a non-HTTP protocol/],
     [[...REQUEST, "-H", "p:99999"], /packet not sent: proxy port value is invalid/],
@@ -560,6 +562,17 @@ Deno.test("knock makes raw packets with their own IP header", async (t) => {
       });
     }
   }
+});
+
+Deno.test("knock -Q takes a name, and says when it has no address", async () => {
+  const names = { "elsewhere.example": ["9.8.7.6"] };
+  const spoofed = [...REQUEST, "-P", "udpraw", "-Q"];
+  const ran = await knockBare([...spoofed, "elsewhere.example"], { names });
+  assert.deepEqual([ran.status, ran.stderr()], [0, ""]);
+  assert.equal(ran.rawPackets[0]?.packet.slice(12, 16).join("."), "9.8.7.6");
+  const failed = await knockBare([...spoofed, "nowhere.example"], { names });
+  assert.deepEqual([failed.status, failed.rawPackets], [1, []]);
+  assert.match(failed.stderr(), /cannot find the address of "nowhere\.example"/);
 });
 
 Deno.test("knock stamps the packet when the keys are there, not when they are asked for", async () => {
