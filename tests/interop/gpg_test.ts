@@ -215,6 +215,33 @@ Deno.test({
     }),
 });
 
+Deno.test({
+  name: `a gateway that ends after its last packet waits for gpg first${note}`,
+  ignore: missing !== null,
+  fn: () =>
+    withLab(async (lab, home) => {
+      const files = await writeGatewayFiles(
+        lab.directory,
+        `PCAP_INTF ${GATEWAY_INTERFACE}\n`,
+        accessText(home, ["GPG_ALLOW_NO_PW Y", ...SIGNED]),
+      );
+      const gateway = lab.gateway.start([
+        ...[...spaCommand("serve"), "-f", "-C", "1", ...files.options],
+      ]);
+      await gateway.waitFor(/Starting fwknopd main event loop/);
+      const rcFile = await writeRcFile(lab, home, [
+        ...["GPG_RECIPIENT server1@spa.test", "GPG_SIGNER client1@spa.test"],
+      ]);
+      const knock = await lab.client.run([
+        ...[...spaCommand("knock"), "--rc-file", rcFile, "--no-save-args", "-n", "gpg"],
+        ...["-A", "tcp/22"],
+      ]);
+      strictEqual(knock.status, 0, knock.stderr);
+      strictEqual(await gateway.ended, 0);
+      match(gateway.output(), /limit of 1 reached[^]*Added access rule .* tcp\/22, expires/);
+    }),
+});
+
 const clientMissing = gpgMissing ?? (hasProgram("fwknop") ? null : "needs fwknop-client");
 
 Deno.test({
