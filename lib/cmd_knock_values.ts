@@ -147,9 +147,10 @@ export function allowIp(value: string): Outcome<KnockSettings> {
 
 /** `-Q` */
 export function spoofSource(value: string): Outcome<KnockSettings> {
-  const isName = /^[\w.-]*[a-z][\w.-]*$/i.test(value);
+  // A word without a dot is a mistake rather than a host.
+  const isName = /^[\w.-]+\.[a-z][\w-]*\.?$/i.test(value);
   if (isName || parseIpv4(value) !== null) return done({ spoofSource: value });
-  return misuse(`Invalid spoof IP: "${value}" is neither an IPv4 address nor a name`);
+  return misuse(`Invalid spoof IP: "${value}" is neither an IPv4 address nor a full host name`);
 }
 
 /** `-f` */

@@ -212,6 +212,7 @@ Deno.test("knock refuses what makes no sense, in fwknop's words and with its sta
     [[...REQUEST, "-P", "quic"], /Unrecognized protocol: quic/],
     [[...REQUEST, "--time-offset-plus", "soon"], /Invalid time offset: 'soon'/],
     [[...REQUEST, "--time-offset-minus", "30000d"], /time stamp/],
+    [[...REQUEST, "-Q", "x"], /Invalid spoof IP/],
     [[...REQUEST, "-Q", "9.9.9.999"], /Invalid spoof IP/],
     [[...REQUEST, "-P", "udpraw", "-Q", "2001:db8::1"], /Invalid spoof IP/],
     [[...REQUEST, "-P", "udpraw", "-6"], /-P udpraw makes IPv4 packets only/],
