@@ -18,9 +18,10 @@ export function isSameHost(one: string, other: string): boolean {
   return normalHost(one) === normalHost(other);
 }
 
-/** Takes `[2001:db8::1]:62201`, as SPA_SERVER may be written. */
+/** Without the port that SPA_SERVER may have. */
 function normalHost(text: string): string {
-  const host = /^\[([^\]]*)\]/.exec(text)?.[1] ?? text;
+  const destination = parseDestination(text);
+  const host = destination.ok ? destination.value.server : text;
   return parseIp(host)?.text ?? host.toLowerCase().replace(/\.$/, "");
 }
 

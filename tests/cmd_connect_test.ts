@@ -133,6 +133,7 @@ Deno.test("carry() says why the far side broke, and nothing when the near one we
 Deno.test("isSameHost() compares addresses by value and names without regard to case", () => {
   assert.ok(isSameHost("Gateway.Example.org.", "gateway.example.org"));
   assert.ok(isSameHost("[2001:DB8::1]:62201", "2001:db8:0:0::1"));
+  assert.ok(isSameHost("gateway.example.org:5000", "gateway.example.org"));
   assert.ok(!isSameHost("192.0.2.1", "192.0.2.10"));
   assert.ok(!isSameHost("gateway", "gateway.example.org"));
 });
