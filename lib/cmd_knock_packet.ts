@@ -1,6 +1,6 @@
 // One packet from settings to the wire: message, keys, encryption, showing, keeping and sending.
 
-import { type GpgSetup, makeGpgPacket, prepareGpg, reopenGpgPacket } from "./cmd_knock_gpg.ts";
+import type { GpgSetup } from "./cmd_knock_gpg.ts";
 import { findKeys, type KnockKeys } from "./cmd_knock_keys.ts";
 import {
   buildMessage,
@@ -45,7 +45,9 @@ export async function sendPacket(
   const build = () => buildMessage(settings, { ...input, now: Math.floor(host.now() / 1000) });
   const checked = build();
   if (!checked.ok) return checked;
-  const gpg = settings.useGpg ? await prepareGpg(settings, checked.value.fields, host) : done(null);
+  const gpg = settings.useGpg
+    ? await (await loadGpg()).prepareGpg(settings, checked.value.fields, host)
+    : done(null);
   if (!gpg.ok) return gpg;
   const keys = await findKeys(settings, host, ui);
   if (!keys.ok) return keys;
@@ -54,7 +56,7 @@ export async function sendPacket(
   const { fields, notice } = message.value;
   const made = gpg.value === null
     ? makePacket(fields, keys.value, settings, host)
-    : await makeGpgPacket(fields, keys.value, gpg.value, settings, host);
+    : await (await loadGpg()).makeGpgPacket(fields, keys.value, gpg.value, settings, host);
   if (!made.ok) return made;
   const drawPort = (): number => portFromRandomValue(drawRandomValue(host));
   const plan = planTransmission(settings, made.value.packet.wire, drawPort);
@@ -77,6 +79,11 @@ export async function sendPacket(
     address: plan.value.proxy === null ? sent.value.to.address : null,
     ports: settings.serverCommand === undefined ? portsAskedFor(fields.message) : [],
   });
+}
+
+/** Kept out of knocks without GnuPG, which would wait for it. */
+function loadGpg(): Promise<typeof import("./cmd_knock_gpg.ts")> {
+  return import("./cmd_knock_gpg.ts");
 }
 
 /** The address to allow; null when nothing names one. */
@@ -167,7 +174,7 @@ async function testPacket(
   }
   const opened = gpg === null
     ? reopenPacket(made, keys)
-    : await reopenGpgPacket(made, keys, gpg, settings, host);
+    : await (await loadGpg()).reopenGpgPacket(made, keys, gpg, settings, host);
   showTested(made, opened.ok ? opened.value : null, settings, ui);
   return opened.ok ? done(undefined) : opened;
 }
