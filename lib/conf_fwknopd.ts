@@ -19,6 +19,13 @@ import {
   serverVariableNames,
   type SyslogFacility,
 } from "./conf_fwknopd_variables.ts";
+import {
+  type FirewallType,
+  parseFirewallType,
+  parseHiddenPorts,
+  parseNftChain,
+  parseNftMark,
+} from "./conf_nftables.ts";
 import { errorAt, type Place, type Problem, sortProblems, warningAt } from "./conf_problem.ts";
 import {
   faultAt,
@@ -29,7 +36,7 @@ import {
   shownName,
   valuePlace,
 } from "./conf_text.ts";
-import { type ChainSpec, parseChainSpec, parseFlag, parseWholeNumber } from "./conf_values.ts";
+import { parseChainSpec, parseFlag, parseWholeNumber } from "./conf_values.ts";
 import { parseIpv4 } from "./net_address.ts";
 import { failed, type Parsed, splitList } from "./net_list.ts";
 
@@ -79,8 +86,9 @@ export function parseServerConfig(source: ServerConfigSource): ServerConfigReadi
   for (const setting of commandLine) put(settings, setting);
 
   const texts = effectiveTexts(settings, source.defaults ?? {});
-  const { config, faulty } = typedConfig(texts, settings, source.defaults ?? {}, problems);
-  problems.push(...crossChecks(config, settings));
+  const { config: typed, faulty } = typedConfig(texts, settings, source.defaults ?? {}, problems);
+  const config = { ...typed, FIREWALL_TYPE: settledType(typed.FIREWALL_TYPE, settings) };
+  problems.push(...crossChecks(config, settings), ...firewallChecks(config, settings));
   for (const [name, setting] of settings) {
     if (faulty.has(name)) continue;
     const initial = initialValue(name, settings, source.defaults ?? {});
@@ -185,7 +193,7 @@ function hintForUnknown(name: string): string | null {
   return nameHint(serverVariableNames(), name);
 }
 
-type Value = string | number | boolean | ChainSpec | null;
+type Value = ServerConfig[ServerVariableName];
 
 /** Types the texts; `faulty` are the variables whose setting is an error. */
 function typedConfig(
@@ -245,6 +253,14 @@ function parseValue(name: ServerVariableName, text: string): Parsed<Value> {
       return parseFacility(text);
     case "log-format":
       return parseLogFormat(text);
+    case "firewall-type":
+      return parseFirewallType(text);
+    case "nft-chain":
+      return parseNftChain(text);
+    case "nft-mark":
+      return parseNftMark(text);
+    case "hidden-ports":
+      return parseHiddenPorts(text);
     case "absolute":
       if (text.startsWith("/")) return { ok: true, value: text };
       return failed(0, text, `Path '${text}' is not absolute`, "write a path that starts with /");
@@ -292,6 +308,60 @@ function crossChecks(
   }
   return problems;
 }
+
+/** `auto` is iptables for whoever has set something of iptables. */
+function settledType(
+  type: FirewallType,
+  settings: ReadonlyMap<ServerVariableName, Setting>,
+): FirewallType {
+  if (type !== "auto") return type;
+  const ofIptables = (name: string): boolean => /^(?:FIREWALL_EXE$|IPT_|ENABLE_IPT_)/.test(name);
+  return settings.keys().some(ofIptables) ? "iptables" : "auto";
+}
+
+/** Settings of one firewall that the other has no use for, and those that contradict each other. */
+function firewallChecks(
+  config: ServerConfig,
+  settings: ReadonlyMap<ServerVariableName, Setting>,
+): Problem[] {
+  const problems: Problem[] = [];
+  const warn = (name: ServerVariableName, why: string): void => {
+    const setting = settings.get(name);
+    if (setting !== undefined) problems.push(warningAt(setting.place, `${name} ${why}`));
+  };
+  const type = config.FIREWALL_TYPE;
+  const placements = ([
+    ["NFT_ATTACH", config.NFT_ATTACH !== null],
+    ["NFT_MARK", config.NFT_MARK !== null],
+    ["ENABLE_DEFAULT_DROP", config.ENABLE_DEFAULT_DROP.length > 0],
+  ] as const).flatMap(([name, isSet]) => isSet ? [name] : []);
+  if (type === "iptables") {
+    for (const name of placements) warn(name, "has no effect without FIREWALL_TYPE nftables");
+    return problems;
+  }
+  const [first, second] = placements;
+  const contradicting = second === undefined ? undefined : settings.get(second);
+  if (contradicting !== undefined) {
+    const why = `${first} and ${second} cannot both be set`;
+    problems.push(errorAt(contradicting.place, why, "choose one place for grants"));
+  }
+  if (type === "nftables") {
+    for (const name of WITHOUT_NFTABLES) {
+      if (config[name]) {
+        warn(name, "has no effect with nftables, which translates nothing here yet");
+      }
+    }
+  }
+  return problems;
+}
+
+/** Flags that only iptables answers in this release. */
+const WITHOUT_NFTABLES = [
+  "ENABLE_IPT_FORWARDING",
+  "ENABLE_IPT_LOCAL_NAT",
+  "ENABLE_IPT_SNAT",
+  "ENABLE_IPT_OUTPUT",
+] as const;
 
 /** What to say of a setting that differs from its default but does nothing; null if it works. */
 function effectWarning(

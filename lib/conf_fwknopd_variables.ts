@@ -1,7 +1,9 @@
 // Every variable of fwknopd.conf, of all of fwknopd's builds: its type, its range, its default and
 // whether it works in this release.
 
+import type { FirewallType, NftChainName } from "./conf_nftables.ts";
 import type { ChainSpec } from "./conf_values.ts";
+import type { ProtocolPort } from "./net_port.ts";
 
 /**
  * What a variable does here: `works`; comes with a `later` release; tunes a polling loop that does
@@ -14,6 +16,7 @@ export type ServerVariable =
   & { readonly effect: Effect; readonly initial: string | null }
   & (
     | { readonly kind: "text" | "absolute" | "flag" | "chain" | "facility" | "log-format" }
+    | { readonly kind: "firewall-type" | "nft-chain" | "nft-mark" | "hidden-ports" }
     | { readonly kind: "number"; readonly low: number; readonly high: number }
   );
 
@@ -213,6 +216,11 @@ export const SERVER_VARIABLES = {
   ENABLE_FORWARD_DESTINATION: { kind: "flag", effect: "works", initial: "Y" },
   ENABLE_STRICT_SNAT: { kind: "flag", effect: "works", initial: "Y" },
   LOG_FORMAT: { kind: "log-format", effect: "works", initial: "text" },
+  FIREWALL_TYPE: { kind: "firewall-type", effect: "works", initial: "iptables" },
+  NFT_EXE: { kind: "text", effect: "works", initial: "/usr/sbin/nft" },
+  NFT_ATTACH: { kind: "nft-chain", effect: "works", initial: null },
+  NFT_MARK: { kind: "nft-mark", effect: "works", initial: null },
+  ENABLE_DEFAULT_DROP: { kind: "hidden-ports", effect: "works", initial: "N" },
 } as const satisfies Readonly<Record<string, ServerVariable>>;
 
 /** The name of a variable in fwknopd.conf. */
@@ -237,6 +245,10 @@ export type ServerValueOf<Row extends ServerVariable> = Row["kind"] extends "fla
   : Row["kind"] extends "chain" ? ChainSpec
   : Row["kind"] extends "facility" ? SyslogFacility
   : Row["kind"] extends "log-format" ? LogFormat
+  : Row["kind"] extends "firewall-type" ? FirewallType
+  : Row["kind"] extends "nft-chain" ? NftChainName | NotSet<Row>
+  : Row["kind"] extends "nft-mark" ? number | NotSet<Row>
+  : Row["kind"] extends "hidden-ports" ? readonly ProtocolPort[]
   : string | NotSet<Row>;
 
 /** The typed value of each variable. A flag that is not set is false; other variables are null. */
@@ -256,7 +268,6 @@ export const FORMER_SERVER_NAMES: Readonly<Record<string, string>> = {
   EXTERNAL_CMD_CLOSE: "use CMD_CYCLE_CLOSE in access.conf",
   EXTERNAL_CMD_OPEN: "use CMD_CYCLE_OPEN in access.conf",
   EXT_CMD_PREFIX: "use CMD_CYCLE_OPEN and CMD_CYCLE_CLOSE in access.conf",
-  FIREWALL_TYPE: "set FIREWALL_EXE to the firewall's program",
   GPG_DEFAULT_HOME_DIR: "use GPG_HOME_DIR",
   IPFW_RULE_NUM: "use IPFW_START_RULE_NUM",
   MIN_SPA_PKT_LEN: "the shortest packet is fixed; leave the variable out",

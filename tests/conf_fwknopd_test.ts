@@ -76,7 +76,7 @@ Deno.test("an empty file gives the defaults and nothing to say", () => {
 });
 
 Deno.test("all variables of fwknopd's builds and our own are known, and each default is of its type", () => {
-  assert.equal(serverVariableNames().length, 91);
+  assert.equal(serverVariableNames().length, 96);
   const text = serverVariableNames().flatMap((name) => {
     const { initial } = SERVER_VARIABLES[name];
     return initial === null || name === "CONFIG_FILE" ? [] : [`${name} ${initial};`];
@@ -138,6 +138,25 @@ Deno.test("errors name file, line, column, what is wrong and what would be right
     ["FWKNOP_PID_FILE $FWKNOP_PID_FILE", /Invalid embedded variable/],
     ["PCAP_INTF", /f\.conf:1:1: Invalid config file entry in f\.conf at line 1: PCAP_INTF has no/],
     ["PCAP_INTF ;eth0", /Invalid config file entry/],
+    [
+      "FIREWALL_TYPE pf",
+      /f\.conf:1:15: .*FIREWALL_TYPE pf is not part of this release\nhint: .*nftables/,
+    ],
+    ["FIREWALL_TYPE netfilter", /Invalid FIREWALL_TYPE setting 'netfilter'/],
+    [
+      "NFT_ATTACH filter input",
+      /f\.conf:1:12: .*Invalid family.*'filter'\nhint: .*inet filter input/,
+    ],
+    ["NFT_ATTACH inet filter in;put", /Invalid chain in NFT_ATTACH/],
+    ["NFT_ATTACH inet filter input drop", /Invalid chain in NFT_ATTACH/],
+    ["NFT_MARK 0", /Invalid NFT_MARK/],
+    ["NFT_MARK 0x100000000", /Invalid NFT_MARK/],
+    ["ENABLE_DEFAULT_DROP Y", /needs the ports to hide\nhint: .*tcp\/22/],
+    ["ENABLE_DEFAULT_DROP tcp/22-25", /a range of ports is not supported/],
+    [
+      "FIREWALL_TYPE nftables\nNFT_MARK 1\nNFT_ATTACH inet f i",
+      /f\.conf:2:1: NFT_ATTACH and NFT_MARK cannot both be set/,
+    ],
     ["PCAP_INTF = eth1", /f\.conf:1:11: cannot read "=".*\nhint: write PCAP_INTF eth1;/],
   ];
   for (const [text, expected] of cases) assert.match(finding(text, "error"), expected, text);
@@ -151,16 +170,46 @@ Deno.test("what has no effect is a warning that names it", () => {
     ["OPEN_PORTS tcp/22", /'OPEN_PORTS'.*\nhint: OPEN_PORTS belongs in access\.conf/],
     ["MIN_SPA_PKT_LEN 160", /unknown.*\nhint: the shortest packet is fixed/],
     ["ENABLE_PROC_IP_FORWARD Y", /\nhint: set net\.ipv4\.ip_forward/],
-    ["FIREWALL_TYPE: iptables;", /'FIREWALL_TYPE'.*\nhint: set FIREWALL_EXE/],
     ["PCAP_INTF: eth0;", /'PCAP_INTF:' is read as PCAP_INTF/],
     ["nonsense", /warning: Invalid config file entry in f\.conf at line 1: not NAME VALUE/],
     ["ENABLE_SPA_OVER_HTTP Y", /f\.conf:1:1: warning: ENABLE_SPA_OVER_HTTP has no effect in this/],
     ["FIREWD_DNAT_ACCESS DNAT,nat,X,1,Y,1", /FIREWD_DNAT_ACCESS has no effect in this release/],
     ["FAULT_INJECTION_TAG x", /FAULT_INJECTION_TAG has no effect, here as in fwknopd/],
     ["CONFIG_FILE x", /CONFIG_FILE has no effect in a file/],
+    ["NFT_ATTACH inet filter input", /NFT_ATTACH has no effect without FIREWALL_TYPE nftables/],
+    [
+      "FIREWALL_TYPE nftables\nENABLE_IPT_SNAT Y",
+      /f\.conf:2:1: warning: ENABLE_IPT_SNAT has no effect with nftables/,
+    ],
     ["DIGEST_FILE x$FWKNOP_RUN_DIR/b", /f\.conf:1:14: warning: '\$' is a plain character/],
   ];
   for (const [text, expected] of cases) assert.match(finding(text, "warning"), expected, text);
+});
+
+Deno.test("FIREWALL_TYPE is iptables unless set, and auto is iptables for who has set some of it", () => {
+  const cases: [text: string, expected: string][] = [
+    ["", "iptables"],
+    ["FIREWALL_TYPE NFTables", "nftables"],
+    ["FIREWALL_TYPE auto", "auto"],
+    ["FIREWALL_TYPE auto\nFLUSH_IPT_AT_EXIT N", "auto"],
+    ["FIREWALL_TYPE auto\nFIREWALL_EXE /usr/sbin/iptables", "iptables"],
+    ["FIREWALL_TYPE auto\nENABLE_IPT_SNAT Y", "iptables"],
+    ["FIREWALL_TYPE auto\nIPT_INPUT_ACCESS ACCEPT,filter,INPUT,1,X,1", "iptables"],
+    ["FIREWALL_TYPE nftables\nFIREWALL_EXE /usr/sbin/iptables", "nftables"],
+  ];
+  for (const [text, type] of cases) assert.equal(read(text).config.FIREWALL_TYPE, type, text);
+});
+
+Deno.test("the places for grants of nftables are read", () => {
+  const { config } = read(
+    "NFT_ATTACH  ip6 my-table in.1\nNFT_MARK 0x5BA\nENABLE_DEFAULT_DROP tcp/22, udp/1194",
+  );
+  assert.deepEqual(config.NFT_ATTACH, { family: "ip6", table: "my-table", chain: "in.1" });
+  assert.equal(config.NFT_MARK, 0x5ba);
+  assert.deepEqual(config.ENABLE_DEFAULT_DROP, [
+    { protocol: "tcp", port: 22 },
+    { protocol: "udp", port: 1194 },
+  ]);
 });
 
 Deno.test("a setting equal to its default is no reason to warn", () => {
