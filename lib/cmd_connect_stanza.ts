@@ -40,8 +40,7 @@ export function findStanza(text: string, file: string, target: Target): Outcome<
 
   const fitting = [null, ...names].filter((name) => {
     const { server } = readFwknoprc(text, file, name).settings;
-    const gateway = parseDestination(server ?? "");
-    return gateway.ok && isSameHost(gateway.value.server, target.host);
+    return server !== undefined && isSameHost(server, target.host);
   });
   const withPort = fitting.filter((name) => {
     const { access } = readFwknoprc(text, file, name).settings;
