@@ -7,7 +7,7 @@ import { parseOptions } from "./cmd_getopt.ts";
 import { KNOCK_OPTIONS, readKnockOptions } from "./cmd_knock_options.ts";
 import { sendPacket } from "./cmd_knock_packet.ts";
 import { loadRcFile, rcFilePath } from "./cmd_knock_rc.ts";
-import { DEFAULT_TIMEOUT, findAddresses } from "./cmd_knock_send.ts";
+import { DEFAULT_TIMEOUT } from "./cmd_knock_send.ts";
 import {
   checkNoRcFile,
   checkSettings,
@@ -15,7 +15,12 @@ import {
   mergeSettings,
 } from "./cmd_knock_settings.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
-import { connectWhenOpen, gatewayAddress, type Knocked } from "./cmd_knock_wait.ts";
+import {
+  addressAfterKnock,
+  connectWhenOpen,
+  gatewayAddress,
+  type Knocked,
+} from "./cmd_knock_wait.ts";
 import {
   createUi,
   done,
@@ -152,19 +157,10 @@ async function whereTo(
     settings.stanza?.toLowerCase() === name.toLowerCase();
   const address = behindNat || isGateway
     ? await gatewayAddress(knocked, settings, host)
-    : await addressOf(name, settings, host);
+    : await addressAfterKnock(name, settings, host);
   if (!address.ok) return address;
   const opened = knocked.ports.find(({ protocol }) => protocol === "tcp")?.port;
   return done({ address: address.value, port: behindNat ? opened ?? port : port });
-}
-
-async function addressOf(
-  name: string,
-  { family }: KnockSettings,
-  host: Host,
-): Promise<Outcome<string>> {
-  const found = await findAddresses(name, family ?? null, host);
-  return found.ok ? done(found.value[0] ?? name) : found;
 }
 
 async function printHelp(host: Host): Promise<number> {

@@ -80,12 +80,24 @@ export async function waitUntilOpen(
 /** Where the ports will open. */
 export async function gatewayAddress(
   { address, server }: Knocked,
+  settings: KnockSettings,
+  host: Host,
+): Promise<Outcome<string>> {
+  return address === null ? await addressAfterKnock(server, settings, host) : done(address);
+}
+
+/** The address of a host that the packet did not go to itself. */
+export async function addressAfterKnock(
+  name: string,
   { family }: KnockSettings,
   host: Host,
 ): Promise<Outcome<string>> {
-  if (address !== null) return done(address);
-  const found = await findAddresses(server, family ?? null, host);
-  return found.ok ? done(found.value[0] ?? server) : found;
+  const found = await findAddresses(name, family ?? null, host);
+  const [first] = found.ok ? found.value : [];
+  if (first !== undefined) return done(first);
+  return failure(
+    `the packet was sent, but nothing can connect to "${name}": its address cannot be found`,
+  );
 }
 
 /** Milliseconds between the starts of two attempts: the first pause, and the longest. */

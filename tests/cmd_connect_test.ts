@@ -304,6 +304,7 @@ Deno.test("connect says in one line why it cannot connect", async (t) => {
     [["-T", "office", "22"], {}, 2, /invalid option -- 'T'/],
     [["--wait", "office", "22"], {}, 2, /unrecognized option '--wait'/],
     [["--no-rc-file", "-n", "x", "h", "22"], {}, 2, /Cannot set stanza name in --no-rc-file mode/],
+    [["-n", "office", "lost.example", "22"], {}, 1, /packet was sent, but .*"lost\.example"/],
     [["--timeout", "1", "office", "22"], { closed: true }, 1, /did not open within 1 s/],
   ];
   for (const [args, setup, status, message] of cases) {

@@ -221,6 +221,13 @@ Deno.test("knock --wait fails when the port stays closed", async () => {
   assert.equal(ran.packets.length, 1);
 });
 
+Deno.test("knock --wait says when a proxy knows the gateway's address and we do not", async () => {
+  const args = [...KNOCK, "-D", "gw.example", "-H", "192.0.2.8:3128", "-A", "tcp/22", "--wait"];
+  const ran = await knock(args);
+  assert.deepEqual([ran.status, ran.packets.length], [1, 1]);
+  assert.match(ran.stderr(), /the packet was sent, but .*"gw\.example": its address cannot be/);
+});
+
 Deno.test("knock refuses to wait where nothing can show that it worked", async (t) => {
   const cases: readonly (readonly [options: string[], reason: RegExp])[] = [
     [["-A", "udp/53", "--wait"], /only a TCP port/],
