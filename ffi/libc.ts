@@ -18,6 +18,8 @@ const SYMBOLS = {
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
   dup2: { parameters: ["i32", "i32"], result: "i32" },
   setsid: { parameters: [], result: "i32" },
+  newlocale: { parameters: ["i32", "buffer", "pointer"], result: "pointer" },
+  freelocale: { parameters: ["pointer"], result: "void" },
   openlog: { parameters: ["buffer", "i32", "i32"], result: "void" },
   syslog: { parameters: ["i32", "buffer", "buffer"], result: "void" },
 } as const;
@@ -80,6 +82,8 @@ export interface Libc {
   newSession(): void;
   /** Points standard input, output and error at /dev/null. */
   silenceStandardStreams(): void;
+  /** Whether the system has this locale, for all of locale(7)'s categories. */
+  hasLocale(name: string): boolean;
   /** Opens the connection to the system logger; see syslog(3). */
   openSystemLog(identity: string, facility: number): void;
   /** Sends one line to the system logger. */
@@ -105,6 +109,7 @@ const MSG_DONTWAIT = 0x40;
 const EINTR = 4;
 const EAGAIN = 11;
 const EACCES = 13;
+const LC_ALL_MASK = 0x1fbf;
 const LOG_PID = 1;
 const LOG_NDELAY = 8;
 
@@ -258,6 +263,11 @@ export function loadLibc(): Libc {
       const fd = checked(c.open(cString("/dev/null"), O_RDWR_CREAT_CLOEXEC, 0));
       for (const stream of [0, 1, 2]) checked(c.dup2(fd, stream));
       c.close(fd);
+    },
+    hasLocale(name) {
+      const locale = c.newlocale(LC_ALL_MASK, cString(name), null);
+      if (locale !== null) c.freelocale(locale);
+      return locale !== null;
     },
     openSystemLog(identity, facility) {
       identityText = cString(identity);

@@ -8,6 +8,7 @@ import { readServeOptions, SERVE_OPTIONS, type ServeArguments } from "./cmd_serv
 import { createUi, EXIT, type Ui } from "./cmd_ui.ts";
 import { formatAccessDump } from "./conf_access_dump.ts";
 import { formatConfigDump } from "./conf_fwknopd_dump.ts";
+import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import { formatProblem } from "./conf_problem.ts";
 import { parseWholeNumber } from "./conf_values.ts";
 import { type Host, reasonOf } from "./host.ts";
@@ -123,7 +124,9 @@ async function runConfigured(
 
   const log = await openLog(host, whole, inDaemon, options.has("syslog-enable"));
   for (const problem of whole.problems) log.warning(formatProblem(problem));
+  await warnOfLocale(host, config, log);
   if (checkOnly) {
+    reader.makeRunDirectory(config, log, true);
     log.info("Configs parsed, exiting.");
     return EXIT.done;
   }
@@ -138,7 +141,7 @@ async function runConfigured(
   if (inDaemon) host.setFileMask(0o077);
   let pidFile: PidFile | null = null;
   try {
-    reader.makeRunDirectory(config, log);
+    reader.makeRunDirectory(config, log, false);
     if (!gatewayOptions.exitAfterDigestCache) {
       pidFile = await takePidFile(host, config.FWKNOP_PID_FILE);
     }
@@ -197,6 +200,13 @@ async function openLog(
     toTerminal(level, text);
     toSyslog(level, text);
   });
+}
+
+/** Messages are the same in every locale, but one that is not there is a mistake. */
+async function warnOfLocale(host: Host, { LOCALE: name }: ServerConfig, log: Log): Promise<void> {
+  if (name === null || /^NONE/i.test(name)) return;
+  const { libc } = await host.native();
+  if (!libc.hasLocale(name)) log.warning(`WARNING: Unable to set locale to '${name}'.`);
 }
 
 const KEY_OPTIONS = ["key-gen-file", "key-len", "hmac-key-len", "hmac-digest-type"] as const;

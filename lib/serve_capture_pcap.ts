@@ -87,7 +87,7 @@ function drainOf(capture: PcapCapture, name: string): CaptureSource["drain"] {
     try {
       return capture.next();
     } catch (error) {
-      throw new CaptureError(`Fatal error from pcap on "${name}": ${reasonOf(error)}`);
+      throw new CaptureError(`Fatal error from pcap_dispatch() on "${name}": ${reasonOf(error)}`);
     }
   }
   return (limit, take) => {
@@ -112,17 +112,23 @@ function open(native: Native, settings: PcapSettings): PcapCapture {
     bufferBytes: KERNEL_BUFFER_BYTES,
   };
   const hint = "see PCAP_INTF and PCAP_FILTER, or the options -i and -P";
-  return checked(settings.interface, () => native.openPcap(options), hint);
+  const { interface: name } = settings;
+  return checked(name, () => native.openPcap(options), hint, "pcap_open_live() error: ");
 }
 
 /** Opens a capture, or says why it is none that can be used. */
-function checked(name: string, openCapture: () => PcapCapture, hint: string): PcapCapture {
+function checked(
+  name: string,
+  openCapture: () => PcapCapture,
+  hint: string,
+  prefix = "",
+): PcapCapture {
   let capture: PcapCapture;
   try {
     capture = openCapture();
   } catch (error) {
     const missing = error instanceof Error && error.name === "PcapMissingError";
-    const why = `cannot capture on "${name}": ${reasonOf(error)}`;
+    const why = `${prefix}cannot capture on "${name}": ${reasonOf(error)}`;
     throw new CaptureError(why, missing ? NO_LIBRARY_HINT : hint);
   }
   if (isKnownLinkType(capture.linkType)) return capture;

@@ -5,11 +5,12 @@ import { parseServerConfig, type ServerConfigReading } from "./conf_fwknopd.ts";
 import type { ServerConfig, ServerVariableName } from "./conf_fwknopd_variables.ts";
 import type { DirectoryNames } from "./conf_access_files.ts";
 import { checkFilePermissions } from "./conf_permissions.ts";
-import { errorAt, hasErrors, type Problem } from "./conf_problem.ts";
+import { hasErrors, type Problem } from "./conf_problem.ts";
 import type { FileText } from "./conf_text.ts";
-import { type Host, reasonOf } from "./host.ts";
+import { type FileInfo, type Host, reasonOf } from "./host.ts";
 import { readAccounts } from "./serve_accounts.ts";
 import type { Log } from "./serve_log.ts";
+import { checkCommandLinePaths, type PathLookups } from "./serve_paths.ts";
 
 /** Where the command line says that the configuration is. */
 export interface ConfigRequest {
@@ -39,8 +40,13 @@ export interface Configuration extends ServerReading {
 export interface ConfigReader {
   readServer(): ServerReading;
   readAccess(server: ServerReading): Configuration;
-  /** Makes FWKNOP_RUN_DIR if it is missing. Throws when it cannot be made or is no directory. */
-  makeRunDirectory(config: ServerConfig, log: Log): void;
+  /**
+   * Makes FWKNOP_RUN_DIR if it is missing.
+   *
+   * @param checkOnly only says what a start would do
+   * @throws when it cannot be made or is no directory
+   */
+  makeRunDirectory(config: ServerConfig, log: Log, checkOnly: boolean): void;
 }
 
 const DEFAULT_CONFIG_FILE = "/etc/fwknop/fwknopd.conf";
@@ -77,36 +83,31 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
     }
   }
 
+  /** Null also for what cannot be looked at: reading it, or using it, tells why. */
+  function look(path: string, how: "stat" | "lstat"): FileInfo | null {
+    try {
+      return host[how](absolute(path));
+    } catch {
+      return null;
+    }
+  }
+
   function permissionProblems(paths: readonly string[]): Problem[] {
     return paths.flatMap((path) => {
-      const info = host.stat(absolute(path));
+      const info = look(path, "stat");
       return info === null ? [] : checkFilePermissions(path, info, host.uid);
     });
   }
 
-  function isDirectory(path: string): boolean {
-    return host.lstat(absolute(path))?.isDirectory ?? false;
-  }
-
-  function isProgram(path: string): boolean {
-    const info = host.stat(absolute(path));
-    return info !== null && info.isFile && (info.mode & 0o111) !== 0;
-  }
-
-  /** What the command line names has to be there, whether a stanza uses it or not. */
-  function commandLineProblems(): Problem[] {
-    const { GPG_EXE: program, GPG_HOME_DIR: directory } = request.variables;
-    const at = { file: "command line", line: 0, column: 0 };
-    const problems: Problem[] = [];
-    if (program !== undefined && !isProgram(program)) {
-      problems.push(errorAt(at, `gpg path '${program}' could not lstat()/not executable?`));
-    }
-    if (directory !== undefined && !isDirectory(directory)) {
-      const why = "could not lstat(), does not exist, or too large?";
-      problems.push(errorAt(at, `gpg home directory '${directory}' ${why}`));
-    }
-    return problems;
-  }
+  const lookups: PathLookups = {
+    exists: (path) => look(path, "lstat") !== null,
+    isFile: (path) => look(path, "stat")?.isFile ?? false,
+    isDirectory: (path) => look(path, "lstat")?.isDirectory ?? false,
+    isProgram: (path) => {
+      const info = look(path, "stat");
+      return info !== null && info.isFile && (info.mode & 0o111) !== 0;
+    },
+  };
 
   function readServer(): ServerReading {
     const reading = parseServerConfig({
@@ -121,7 +122,7 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
     const problems = [
       ...permissionProblems([file]),
       ...reading.problems,
-      ...commandLineProblems(),
+      ...checkCommandLinePaths(request.variables, lookups),
     ];
     return {
       reading,
@@ -139,12 +140,7 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
       config: server.config,
       readText,
       listDirectory,
-      lookups: {
-        user: accounts.user,
-        group: accounts.group,
-        isDirectory,
-        isProgram,
-      },
+      lookups: { ...accounts, ...lookups },
     });
     const problems = [
       ...server.problems,
@@ -160,10 +156,15 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
     return { ...server, stanzas, problems, hasErrors: hasErrors(problems) };
   }
 
-  function makeRunDirectory({ FWKNOP_RUN_DIR: path }: ServerConfig, log: Log): void {
+  function makeRunDirectory(config: ServerConfig, log: Log, checkOnly: boolean): void {
+    const { FWKNOP_RUN_DIR: path } = config;
     const info = host.stat(path);
     if (info?.isDirectory) return;
-    if (info !== null) throw new Error(`cannot use run directory "${path}": not a directory`);
+    if (info !== null) throw new Error(`Specified Run directory: ${path} is NOT a directory`);
+    if (checkOnly) {
+      log.warning(`Run directory: ${path} does not exist. The server will attempt to create it.`);
+      return;
+    }
     log.warning(`Run directory: ${path} does not exist. Attempting to create it.`);
     try {
       host.makeDirectory(path, 0o700);

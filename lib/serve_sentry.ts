@@ -9,6 +9,7 @@ import type { Knock } from "./auth_knock.ts";
 import type { ReplayMemory, ReplayRecord } from "./auth_replay.ts";
 import { ipFromBytes } from "./net_address.ts";
 import type { Datagram } from "./net_datagram.ts";
+import { formatHexDump } from "./net_hex.ts";
 import { type Log, packetId } from "./serve_log.ts";
 import { replayDigest } from "./spa_digest.ts";
 import { checkPacketShape } from "./spa_packet.ts";
@@ -67,6 +68,9 @@ export function createSentry(parts: SentryParts): Sentry {
     const source = ipFromBytes(datagram.source);
     const destination = ipFromBytes(datagram.destination);
     if (source === null || destination === null) return count("not-a-packet");
+    if (log.verbosity >= 3) {
+      log.debug(`[+] candidate SPA packet payload:\n${formatHexDump(datagram.payload)}`);
+    }
     const shape = checkPacketShape(datagram.payload);
     if (!shape.ok) {
       const { code, text } = shape.error;

@@ -46,7 +46,7 @@ Deno.test("gpg and its directory are found wherever the process goes later", () 
     strictEqual(named.stanzas[0]?.GPG_EXE, `${directory}/gpg`);
   }));
 
-Deno.test("a gpg or a directory that the command line names must be there, used or not", () =>
+Deno.test("what the command line names must be there and of its kind, used or not", () =>
   withDirectory((host, directory) => {
     const cases: readonly (readonly [name: string, value: string, expected: RegExp | null])[] = [
       ["GPG_EXE", "gpg", null],
@@ -60,6 +60,12 @@ Deno.test("a gpg or a directory that the command line names must be there, used 
         /^spa: command line: gpg home directory 'none' could not lstat\(\),/,
       ],
       ["GPG_HOME_DIR", "gpg", /gpg home directory 'gpg' could not/],
+      ["SUDO_EXE", "gpg", null],
+      ["SUDO_EXE", "none", /sudo path 'none' could not stat.*: unable to lstat\(\) path: none$/],
+      ["SUDO_EXE", "keys", /sudo path 'keys' could not stat\(\)\/not executable\?$/],
+      ["PCAP_FILE", "text", null],
+      ["PCAP_FILE", "none", /Invalid pcap file path 'none': unable to lstat\(\) path: none$/],
+      ["PCAP_FILE", "keys", /Invalid pcap file path 'keys'$/],
     ];
     for (const [name, value, expected] of cases) {
       const access = "SOURCE ANY\nKEY secret\nREQUIRE_SOURCE Y\n";
@@ -67,4 +73,11 @@ Deno.test("a gpg or a directory that the command line names must be there, used 
       strictEqual(hasErrors, expected !== null, `${name} ${value}`);
       if (expected !== null) match(problems.map(formatProblem).join("\n"), expected);
     }
+  }));
+
+Deno.test("a path that the system cannot even look at is an error that names it", () =>
+  withDirectory((host, directory) => {
+    const path = "x".repeat(300);
+    const { problems } = read(host, directory, ACCESS, { ACCESS_FILE: path });
+    match(problems.map(formatProblem).join("\n"), /Could not open access file: \S+x: File name too/);
   }));
