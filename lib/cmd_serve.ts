@@ -218,7 +218,7 @@ async function generateKeys(options: ServeArguments, host: Host): Promise<number
     const value = options.value(name);
     return value === null ? [] : [`--${name}=${value}`];
   });
-  return await keygen(args, host);
+  return await keygen(args, host) === EXIT.done ? EXIT.done : EXIT.failed;
 }
 
 async function printHelp(host: Host): Promise<number> {
