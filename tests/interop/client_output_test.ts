@@ -2,10 +2,8 @@
 // for what is drawn at random. And wherever one of them fails, the other does.
 
 import assert from "node:assert/strict";
-import { hasProgram, spaCommand } from "../lab/lab.ts";
-import { type Finished, run } from "../lab/process.ts";
-
-const missing = hasProgram("fwknop") ? null : "needs the program fwknop";
+import type { Finished } from "../lab/process.ts";
+import { because, fwknopMissing, inClientHome } from "./client_home.ts";
 
 const KEYS = ["--key-rijndael", "fwknoptest", "--key-hmac", "hmactest"];
 const BASE = ["-A", "tcp/22", "-a", "1.2.3.4", "-D", "127.0.0.1", "--no-save-args"];
@@ -88,8 +86,8 @@ const REFUSED: readonly (readonly string[])[] = [
 ];
 
 Deno.test({
-  name: `spa knock prints what fwknop prints${missing === null ? "" : ` (${missing})`}`,
-  ignore: missing !== null,
+  name: `spa knock prints what fwknop prints${because(fwknopMissing)}`,
+  ignore: fwknopMissing !== null,
   async fn(t) {
     await inHome(async (both) => {
       for (const args of SAME) {
@@ -104,8 +102,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: `spa knock fails where fwknop fails${missing === null ? "" : ` (${missing})`}`,
-  ignore: missing !== null,
+  name: `spa knock fails where fwknop fails${because(fwknopMissing)}`,
+  ignore: fwknopMissing !== null,
   async fn(t) {
     await inHome(async (both) => {
       for (const args of REFUSED) {
@@ -122,28 +120,16 @@ Deno.test({
 
 type RunBoth = (args: readonly string[]) => Promise<[fwknop: Finished, spa: Finished]>;
 
-/** Gives the program a home directory of its own, with the rc file in it. */
-async function inHome(test: (both: RunBoth) => Promise<void>): Promise<void> {
-  const home = await Deno.makeTempDir({ prefix: "spa-client-" });
-  try {
-    const rcFile = `${home}/rc`;
+/** Gives the programs a home directory of their own, with the rc file in it. */
+function inHome(test: (both: RunBoth) => Promise<void>): Promise<void> {
+  return inClientHome(async ({ path, run }) => {
+    const rcFile = `${path}/rc`;
     await Deno.writeTextFile(rcFile, RC, { mode: 0o600 });
-    const env = { HOME: home, LOGNAME: "alice", DENO_DIR: denoDirectory() };
     await test(async (args) => {
       const words = args.map((word) => word === "RC" ? rcFile : word);
-      return [
-        await run(["fwknop", ...words], { env }),
-        await run(spaCommand("knock", ...words), { env }),
-      ];
+      return [await run("fwknop", words), await run("spa", words)];
     });
-  } finally {
-    await Deno.remove(home, { recursive: true });
-  }
-}
-
-/** Where Deno keeps what the sources import; it lies in the home that the test replaces. */
-function denoDirectory(): string {
-  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME") ?? ""}/.cache/deno`;
+  });
 }
 
 /** Replaces what is drawn at random, and takes out the hexadecimal dump that only spa has. */
