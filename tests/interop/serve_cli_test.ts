@@ -120,3 +120,109 @@ labTest("an access.conf that fwknopd refuses is refused with its words", async (
     match(ours.stderr, /^spa: \S+access\.conf(:\d+)*: /m);
   }
 });
+
+/** Options that set variables, seen in `--dump-config`; `@` stands for a directory with files. */
+const SETTING: readonly (readonly string[])[] = [
+  ["-i", "eth9"],
+  ["-P", "udp port 1234"],
+  ["-l", "NONE"],
+  ["-p", "@/other.pid"],
+  ["-d", "@/other.cache"],
+  ["-r", "@"],
+  ["--pcap-file", "@/knocks.pcap"],
+  ["--gpg-home-dir", "@"],
+  ["--gpg-exe", "/usr/bin/env"],
+  ["--sudo-exe", "/usr/bin/env"],
+  ["--access-folder", "@/access.d"],
+  ["-v", "-v"],
+  ["-O", "@/one.conf,@/two.conf"],
+  ["-O", "@/two.conf", "-O", "@/one.conf"],
+  ["--override-config=@/two.conf,@/one.conf", "-d", "@/other.cache"],
+];
+
+labTest("options set what they set in fwknopd, and beat every file", async (lab) => {
+  const directory = `${lab.directory}/options`;
+  await Deno.mkdir(`${directory}/access.d`, { recursive: true });
+  const files: Readonly<Record<string, string>> = {
+    "access.d/b.conf": "SOURCE 198.51.100.0/24\nKEY bee\n",
+    "access.d/ignored.bak": "SOURCE nowhere\n",
+    "knocks.pcap": "",
+    "one.conf": "PCAP_INTF one\nDIGEST_FILE /one\n",
+    "two.conf": "PCAP_INTF two\n",
+  };
+  for (const [name, text] of Object.entries(files)) {
+    await Deno.writeTextFile(`${directory}/${name}`, text, { mode: 0o600 });
+  }
+  for (const words of SETTING) {
+    const options = words.map((word) => word.replaceAll("@", directory));
+    const { real, ours } = await both(lab, ["-D", "-f", ...options]);
+    // With -c alone fwknopd names the same file as override; its run directory is its own.
+    const comparable = (text: string): string[] =>
+      text.replace(/^ +(?:5[5-9]|[6-9]\d)\. .*\n/gm, "").replace(/^ +1\. .*$/m, "")
+        .replaceAll(/\/[0-9a-f]+\//g, "/*/").split("\n");
+    deepStrictEqual(comparable(ours.stdout), comparable(real.stdout), words.join(" "));
+    strictEqual(ours.status, real.status, words.join(" "));
+  }
+});
+
+labTest(
+  "--rotate-digest-cache keeps the old cache beside a new one, as fwknopd does",
+  async (lab) => {
+    const outcome = async (program: readonly string[]): Promise<[number, string[], string]> => {
+      const files = await writeGatewayFiles(lab.directory, "PCAP_INTF lo\n", STANZA);
+      await Deno.mkdir(files.runDirectory, { mode: 0o700 });
+      const cache = `${files.runDirectory}/digest.cache`;
+      const line = `${"a".repeat(43)} 17 192.0.2.10 45092 192.0.2.1 62201 1795319701`;
+      await Deno.writeTextFile(cache, `# old\n${line}\n`, { mode: 0o600 });
+      const { status } = await lab.gateway.run([
+        ...[...program, ...files.options, "--rotate-digest-cache", "--exit-parse-digest-cache"],
+      ]);
+      const names = [...Deno.readDirSync(files.runDirectory)].map(({ name }) => name).sort();
+      return [
+        status,
+        names,
+        await Deno.readTextFile(`${cache}-old`) + await Deno.readTextFile(cache),
+      ];
+    };
+    deepStrictEqual(await outcome(spaCommand("serve")), await outcome(["fwknopd"]));
+  },
+);
+
+labTest("a digest cache of fwknopd is taken over, and the other way round", async (lab) => {
+  const cached = async (program: readonly string[], cache: string): Promise<string> => {
+    const files = await writeGatewayFiles(lab.directory, "PCAP_INTF lo\n", STANZA);
+    const { stderr } = await lab.gateway.run([
+      ...[...program, ...files.options, "-d", cache, "-v", "--exit-parse-digest-cache"],
+    ]);
+    return /Using Digest Cache: .*/.exec(stderr)?.[0] ?? stderr;
+  };
+  const now = Math.floor(Date.now() / 1000);
+  const lines = ["b", "c"].map((letter) =>
+    `${letter.repeat(43)} 17 192.0.2.10 45092 192.0.2.1 62201 ${now}\n`
+  );
+  const cache = `${lab.directory}/digest.cache`;
+  await Deno.writeTextFile(cache, `# header\n${lines.join("")}`, { mode: 0o600 });
+  const expected = `Using Digest Cache: '${cache}' (entry count = 2)`;
+  strictEqual(await cached(spaCommand("serve"), cache), expected);
+  strictEqual(await cached(["fwknopd"], cache), expected);
+});
+
+labTest("the daemon is found by its pid file, wherever that is", async (lab) => {
+  const files = await writeGatewayFiles(lab.directory, "PCAP_INTF lo\n", STANZA);
+  const pidFile = `${lab.directory}/daemon.pid`;
+  const ask = (...words: string[]): Promise<Finished> =>
+    lab.gateway.run([...spaCommand("serve"), ...files.options, "-p", pidFile, ...words]);
+  try {
+    strictEqual((await ask()).status, 0);
+    const pid = Number(await Deno.readTextFile(pidFile));
+    strictEqual((await ask("-S")).stdout, `Detected fwknopd is running (pid=${pid}).\n`);
+    // fwknopd itself finds it: the lock and the number are where it looks for them.
+    const real = await lab.gateway.run(["fwknopd", ...files.options, "-p", pidFile, "-S"]);
+    strictEqual(real.stdout, `Detected fwknopd is running (pid=${pid}).\n`);
+    const kill = await lab.gateway.run(["fwknopd", ...files.options, "-p", pidFile, "-K"]);
+    match(kill.stdout, /^Killed fwknopd \(pid=\d+\)/);
+    strictEqual((await ask("-S")).status, 1);
+  } finally {
+    await ask("-K");
+  }
+});
