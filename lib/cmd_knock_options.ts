@@ -32,7 +32,7 @@ const DIGESTS = "md5, sha1, sha256, sha384, sha512, sha3_256 or sha3_512";
 export const KNOCK_OPTIONS: readonly KnockOption[] = [
   ...group("Request", [
     option(
-      "-D, --destination HOST",
+      "-D, --destination HOST[:PORT]",
       "gateway to knock at, a name or an address",
       text((server) => ({ server })),
     ),
@@ -41,7 +41,11 @@ export const KNOCK_OPTIONS: readonly KnockOption[] = [
       "what to open, such as tcp/22 or tcp/80,udp/53",
       text((access) => ({ access })),
     ),
-    option("-a, --allow-ip ADDRESS", "address to open it for", value.allowIp),
+    option(
+      "-a, --allow-ip ADDRESS",
+      "address to open it for; fwknopd knows IPv4 only",
+      value.allowIp,
+    ),
     option(
       "-s, --source-ip",
       "open it for the address that the gateway sees; weaker than -a and -R",

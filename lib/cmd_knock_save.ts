@@ -3,7 +3,7 @@
 import type { FoundOption } from "./cmd_getopt.ts";
 import { done, failure, misuse, type Outcome, type Ui } from "./cmd_ui.ts";
 import { rcFilePath } from "./cmd_knock_rc.ts";
-import type { KnockSettings } from "./cmd_knock_values.ts";
+import { type Destination, type KnockSettings, parseDestination } from "./cmd_knock_values.ts";
 import {
   changeStanza,
   isWritableValue,
@@ -23,7 +23,12 @@ type Saved = readonly [variable: string, options: readonly string[], value: Valu
 const SAVED: readonly Saved[] = [
   ["DIGEST_TYPE", ["digest-type"], ({ digestType }) => digestType],
   ["SPA_SERVER_PROTO", ["server-proto", "TCP-sock"], ({ transport }) => transport],
-  ["SPA_SERVER_PORT", ["server-port"], ({ port }) => port],
+  ["SPA_SERVER_PORT", ["destination"], (settings) => destinationOf(settings)?.port ?? undefined],
+  [
+    "SPA_SERVER_PORT",
+    ["server-port"],
+    (settings) => destinationOf(settings)?.port == null ? settings.port : undefined,
+  ],
   ["SPA_SOURCE_PORT", ["source-port"], ({ sourcePort }) => sourcePort],
   ["FW_TIMEOUT", ["fw-timeout"], ({ accessTimeout }) => accessTimeout],
   ["ALLOW_IP", ["allow-ip", "source-ip"], ({ allowIp }) => allowIp],
@@ -39,7 +44,7 @@ const SAVED: readonly Saved[] = [
   ["SPOOF_USER", ["spoof-user"], ({ spoofUser }) => spoofUser],
   ["SPOOF_SOURCE_IP", ["spoof-source"], ({ spoofSource }) => spoofSource],
   ["ACCESS", ["access"], ({ access }) => access],
-  ["SPA_SERVER", ["destination"], ({ server }) => server],
+  ["SPA_SERVER", ["destination"], (settings) => destinationOf(settings)?.server],
   ["RAND_PORT", ["rand-port"], ({ randomPort }) => randomPort],
   ["KEY", ["key-rijndael"], ({ key }) => key],
   ["KEY_BASE64", ["key-base64-rijndael"], ({ keyBase64 }) => keyBase64],
@@ -91,6 +96,12 @@ const CRITICAL: readonly string[] = [
   "GPG_SIGNING_PW_BASE64",
 ];
 
+/** In parts, since fwknop takes no port where the server stands. */
+function destinationOf({ server }: KnockSettings): Destination | null {
+  const parsed = server === undefined ? null : parseDestination(server);
+  return parsed?.ok ? parsed.value : null;
+}
+
 function timeOffsetOf(settings: KnockSettings): number | undefined {
   const { timeOffsetMinus, timeOffsetPlus } = settings;
   return timeOffsetMinus === undefined ? timeOffsetPlus : -timeOffsetMinus;
@@ -117,7 +128,7 @@ export function saveStanza(
 ): Outcome<SavedStanza> {
   const path = rcFilePath(settings, host);
   if (!path.ok) return path;
-  const stanza = settings.stanza ?? settings.server ?? "";
+  const stanza = settings.stanza ?? destinationOf(settings)?.server ?? "";
   if (!/^[^\]\p{Cc}]+$/u.test(stanza)) return misuse(`cannot name a stanza "${stanza}"`);
   const values = collectValues(found, settings, keys);
   if (!values.ok) return values;

@@ -239,3 +239,21 @@ Deno.test("knock --save-rc-stanza refuses what the file cannot hold", async () =
   assert.equal(ran.status, 1);
   assert.equal(ran.files.get(RC)?.text, GATEWAY);
 });
+
+Deno.test("knock --save-rc-stanza writes gateway and port apart, as fwknop reads them", async () => {
+  const cases: ReadonlyArray<readonly [options: string[], server: string, port: string | null]> = [
+    [["-D", "gw.example"], "gw.example", null],
+    [["-D", "gw.example", "-p", "80"], "gw.example", "80"],
+    [["-D", "gw.example:7000", "-p", "80"], "gw.example", "7000"],
+    [["-D", "[2001:db8::5]:7000"], "2001:db8::5", "7000"],
+    [["-D", "2001:db8::5"], "2001:db8::5", null],
+  ];
+  for (const [options, server, port] of cases) {
+    const ran = await knock([...options, "-k", "--save-rc-stanza"], withRc("[default]\n"));
+    const text = ran.files.get(RC)?.text ?? "";
+    const section = text.slice(text.indexOf(`[${server}]`)).split("\n");
+    const value = (name: string) =>
+      section.find((line) => line.startsWith(`${name} `))?.split(/ +/)[1] ?? null;
+    assert.deepEqual([value("SPA_SERVER"), value("SPA_SERVER_PORT")], [server, port], text);
+  }
+});
