@@ -131,6 +131,14 @@ function startedAs(host: Host): string {
   }
 }
 
+/** Set by the executable, see scripts/compile.ts. */
+const RUNTIME_ENVIRONMENT = {
+  DENO_NO_UPDATE_CHECK: "1",
+  DENO_NO_PACKAGE_JSON: "1",
+  DENO_DIR: "/dev/null",
+  DENO_LOG: "off",
+};
+
 function fail(error: unknown, host: Host): never {
   if (!(error instanceof Deno.errors.BrokenPipe)) {
     const debug = host.env("SPA_DEBUG") !== undefined && error instanceof Error;
@@ -141,9 +149,12 @@ function fail(error: unknown, host: Host): never {
 
 if (import.meta.main) {
   const host = denoHost();
-  // The executable points Deno's cache at nothing; programs that spa starts shall not see that.
-  if (Deno.env.get("DENO_DIR") === "/dev/null") Deno.env.delete("DENO_DIR");
+  // What the executable tells Deno, programs that spa starts shall not see.
+  for (const [name, value] of Object.entries(RUNTIME_ENVIRONMENT)) {
+    if (Deno.env.get(name) === value) Deno.env.delete(name);
+  }
   globalThis.addEventListener("unhandledrejection", (event) => fail(event.reason, host));
+  globalThis.addEventListener("error", (event) => fail(event.error, host));
   // No await here: the executable's text is a script, see docs/executable.md.
   dispatch(startedAs(host), Deno.args, host)
     .then((status) => Deno.exit(status), (error) => fail(error, host));

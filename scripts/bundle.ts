@@ -137,7 +137,15 @@ export function hideFromAnalysis(text: string): Outcome {
     return refused(`the bundle cannot be a script: ${error}`);
   }
   const source = `"use strict"; ${script}\n//# sourceURL=spa.js\n`;
-  return { ok: true, text: `(0, eval)(${JSON.stringify(source)});\n` };
+  // The executable keeps Deno's own messages from the user; this one must not get lost with them.
+  const module = `try {
+  (0, eval)(${JSON.stringify(source)});
+} catch (error) {
+  console.error(error);
+  Deno.exit(1);
+}
+`;
+  return { ok: true, text: module };
 }
 
 function refused(reason: string): { readonly ok: false; readonly reason: string } {

@@ -29,6 +29,17 @@ const RUNTIME_ARGS = [
   "--unstable-net",
 ];
 
+/**
+ * Deno looks for a newer release, reads a package.json and keeps caches in $HOME unless it is told
+ * not to, and tells terminals of caches that it cannot keep. `main.ts` takes these away again.
+ */
+const RUNTIME_ENVIRONMENT = [
+  "DENO_NO_UPDATE_CHECK=1",
+  "DENO_NO_PACKAGE_JSON=1",
+  "DENO_DIR=/dev/null",
+  "DENO_LOG=off",
+];
+
 /** Milliseconds for `deno compile` to fetch its base binary. */
 const COMPILE_TIMEOUT = 120_000;
 
@@ -110,8 +121,7 @@ function compileBySegment(
   const attached = attachProgram(Deno.readFileSync(runtime), {
     program: new TextEncoder().encode(program),
     args: ["run", ...RUNTIME_ARGS, "--ext=js", `/proc/self/fd/${DESCRIPTOR}`],
-    // Deno looks for a newer release, and keeps caches in $HOME, unless it is told not to.
-    env: ["DENO_NO_UPDATE_CHECK=1", "DENO_DIR=/dev/null"],
+    env: RUNTIME_ENVIRONMENT,
     descriptor: DESCRIPTOR,
   });
   if (!attached.ok) return `${runtime}: cannot attach a program: ${attached.reason}`;
