@@ -14,6 +14,8 @@ export interface Knock {
   readonly sourcePort: number;
   readonly destination: IpAddress;
   readonly destinationPort: number;
+  /** The client's address as a proxy tells it: 0.0.0.0 in the packet stands for it. */
+  readonly forwardedFor: IpAddress | null;
 }
 
 /**

@@ -14,6 +14,7 @@ import {
 import { grantSeconds, portsAllowed } from "./auth_policy.ts";
 import type { Stanza } from "./conf_access.ts";
 import { type IpAddress, parseIp } from "./net_address.ts";
+import type { HttpSettings } from "./net_http.ts";
 import { formatPorts } from "./net_port.ts";
 import { parseAccessMessage } from "./spa_message.ts";
 import type { DecodedPacket } from "./spa_packet.ts";
@@ -28,6 +29,8 @@ export interface PolicySettings {
   readonly verbose: boolean;
   /** What fwknopd.conf says about NAT. */
   readonly nat: NatSettings;
+  /** Which HTTP requests may carry a packet; null for none. */
+  readonly http: HttpSettings | null;
 }
 
 /** Adds a line to the log's events. */
@@ -80,7 +83,7 @@ export function judgeRequest(
     );
     return "nat-not-enabled";
   }
-  const granted = (useSource ? knock.source : named).text;
+  const granted = (useSource ? knock.forwardedFor ?? knock.source : named).text;
   const destination = knock.destination.text;
   if (leadsToCommands(stanza, packet)) {
     const origin = { source: granted, packetSource: source, destination };

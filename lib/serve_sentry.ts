@@ -10,8 +10,10 @@ import type { ReplayMemory, ReplayRecord } from "./auth_replay.ts";
 import { ipFromBytes } from "./net_address.ts";
 import type { Datagram } from "./net_datagram.ts";
 import { formatHexDump } from "./net_hex.ts";
+import { type HttpPacket, isHttpRequest, readHttpPacket } from "./net_http.ts";
 import { type Log, packetId } from "./serve_log.ts";
 import { replayDigest } from "./spa_digest.ts";
+import type { SpaError } from "./spa_error.ts";
 import { checkPacketShape } from "./spa_packet.ts";
 
 /** What the sentry asks of the monitor: remember a packet, and open what it was granted. */
@@ -53,6 +55,9 @@ export interface SentryParts {
   readonly submit: (request: SentryRequest) => void;
 }
 
+/** What a request carries that may not carry anything. */
+const NO_PACKET: HttpPacket = { packet: "", forwardedFor: null, badForwardedFor: null };
+
 /** A sentry with nothing received yet. */
 export function createSentry(parts: SentryParts): Sentry {
   const { replays, log, submit } = parts;
@@ -71,33 +76,49 @@ export function createSentry(parts: SentryParts): Sentry {
     if (log.verbosity >= 3) {
       log.debug(`[+] candidate SPA packet payload:\n${formatHexDump(datagram.payload)}`);
     }
-    const shape = checkPacketShape(datagram.payload);
-    if (!shape.ok) {
-      const { code, text } = shape.error;
-      log.debug(
-        `[${source.text}] preprocess_spa_data() returned error ${code}: '${text}' for incoming packet.`,
+    const http = policy.http !== null && isHttpRequest(datagram.payload)
+      ? readHttpPacket(datagram.payload, policy.http) ?? NO_PACKET
+      : null;
+    const shape = checkPacketShape(http?.packet ?? datagram.payload);
+    if (!shape.ok) return refuseShape(source.text, shape.error);
+    if (http !== null && http.badForwardedFor !== null) {
+      log.warning(
+        `Error parsing X-Forwarded-For header: value '${http.badForwardedFor}' is not an IP address`,
       );
-      log.decision?.({
-        level: "debug",
-        id: null,
-        source: source.text,
-        stanza: null,
-        outcome: "not-a-packet",
-        asked: null,
-        address: null,
-        seconds: null,
-      });
-      return count("not-a-packet");
     }
     const { protocol, sourcePort, destinationPort } = datagram;
-    const { wire } = shape.value;
-    const knock: Knock = { wire, protocol, source, sourcePort, destination, destinationPort };
+    const knock: Knock = {
+      wire: shape.value.wire,
+      protocol,
+      source,
+      sourcePort,
+      destination,
+      destinationPort,
+      forwardedFor: http?.forwardedFor ?? null,
+    };
     const deliberation = decide(knock, policy, replays, parts.now() / 1000);
     const step = deliberation.next();
     if (step.done) return conclude(knock, step.value, policy);
     const task = waitForGpg(deliberation, step.value, knock, policy)
       .finally(() => waiting.delete(task));
     waiting.add(task);
+  }
+
+  function refuseShape(source: string, { code, text }: SpaError): void {
+    log.debug(
+      `[${source}] preprocess_spa_data() returned error ${code}: '${text}' for incoming packet.`,
+    );
+    log.decision?.({
+      level: "debug",
+      id: null,
+      source,
+      stanza: null,
+      outcome: "not-a-packet",
+      asked: null,
+      address: null,
+      seconds: null,
+    });
+    count("not-a-packet");
   }
 
   /** Other datagrams are judged meanwhile; this one goes on under the policy that it began with. */

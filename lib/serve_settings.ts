@@ -6,13 +6,14 @@ import type { Stanza } from "./conf_access.ts";
 import type { ServerConfigReading } from "./conf_fwknopd.ts";
 import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import type { Host, Native } from "./host.ts";
+import type { HttpSettings } from "./net_http.ts";
 import type { CaptureSource } from "./serve_capture.ts";
 import { openPcapFileSource, openPcapSource } from "./serve_capture_pcap.ts";
 import { openStdinSource } from "./serve_capture_stdin.ts";
 import { openUdpSource } from "./serve_capture_udp.ts";
 import { createFirewall, type Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
-import { choosePlanner } from "./serve_plan.ts";
+import { checkFirewall, choosePlanner } from "./serve_plan.ts";
 
 /** Configuration that was read without error. */
 export interface Settings {
@@ -55,7 +56,16 @@ export function policyOf(settings: Settings, options: GatewayOptions, log: Log):
     testMode: options.testMode,
     verbose: log.verbosity > 0,
     nat: settings.config,
+    http: httpSettings(settings.config),
   });
+}
+
+function httpSettings(config: ServerConfig): HttpSettings | null {
+  if (!config.ENABLE_SPA_OVER_HTTP) return null;
+  return {
+    anyUserAgent: config.ALLOW_ANY_USER_AGENT,
+    forwardedFor: config.ENABLE_X_FORWARDED_FOR,
+  };
 }
 
 /** Opens the capture; throws when that fails. */
@@ -96,6 +106,15 @@ export function createConfiguredFirewall(
   return createFirewall({ host, log, planner: choosePlanner(host, config), sweepInterval });
 }
 
+/** As {@linkcode checkFirewall}, for a configuration that may touch no firewall. */
+export async function checkConfiguredFirewall(
+  host: Host,
+  log: Log,
+  settings: Settings,
+): Promise<readonly string[]> {
+  return usesFirewall(settings) ? await checkFirewall(host, log, settings.config) : [];
+}
+
 /** The variables that a capture depends on. */
 const CAPTURE_VARIABLES = [
   "ENABLE_UDP_SERVER",
@@ -116,7 +135,7 @@ export function captureKey(config: ServerConfig): string {
 /** Equal keys mean that one set of chains does for both configurations. */
 export function firewallKey(settings: Settings): string {
   const variables = Object.entries(settings.config).filter(([name]) =>
-    /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION/.test(name)
+    /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION|^NFT_|DEFAULT_DROP/.test(name)
   );
   return JSON.stringify([usesFirewall(settings), variables.sort()]);
 }

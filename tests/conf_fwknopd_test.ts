@@ -172,7 +172,7 @@ Deno.test("what has no effect is a warning that names it", () => {
     ["ENABLE_PROC_IP_FORWARD Y", /\nhint: set net\.ipv4\.ip_forward/],
     ["PCAP_INTF: eth0;", /'PCAP_INTF:' is read as PCAP_INTF/],
     ["nonsense", /warning: Invalid config file entry in f\.conf at line 1: not NAME VALUE/],
-    ["ENABLE_SPA_OVER_HTTP Y", /f\.conf:1:1: warning: ENABLE_SPA_OVER_HTTP has no effect in this/],
+    ["PF_ANCHOR_NAME x", /f\.conf:1:1: warning: PF_ANCHOR_NAME has no effect in this/],
     ["FIREWD_DNAT_ACCESS DNAT,nat,X,1,Y,1", /FIREWD_DNAT_ACCESS has no effect in this release/],
     ["FAULT_INJECTION_TAG x", /FAULT_INJECTION_TAG has no effect, here as in fwknopd/],
     ["CONFIG_FILE x", /CONFIG_FILE has no effect in a file/],

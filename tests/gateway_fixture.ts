@@ -9,6 +9,7 @@ import type { ServerConfig } from "../lib/conf_fwknopd_variables.ts";
 import { formatProblem } from "../lib/conf_problem.ts";
 import { parseIpv4 } from "../lib/net_address.ts";
 import type { Datagram } from "../lib/net_datagram.ts";
+import type { HttpSettings } from "../lib/net_http.ts";
 import { createLog } from "../lib/serve_log.ts";
 import {
   createSentry,
@@ -66,16 +67,17 @@ export interface BenchSettings {
   readonly decrypt?: SentryParts["decrypt"];
   /** Of fwknopd.conf. */
   readonly serverText?: string;
+  readonly http?: HttpSettings | null;
 }
 
 /** Puts a sentry over the stanzas. */
 export function openBench(stanzas: readonly Stanza[], settings: BenchSettings): Bench {
-  const { maxPacketAge = 120, testMode = false, verbose = false } = settings;
+  const { maxPacketAge = 120, testMode = false, verbose = false, http = null } = settings;
   const nat = serverConfigOf(settings.serverText ?? "");
   const requests: SentryRequest[] = [];
   const lines: Bench["lines"] = [];
   const sentry = createSentry({
-    policy: preparePolicy(stanzas, { maxPacketAge, testMode, verbose, nat }),
+    policy: preparePolicy(stanzas, { maxPacketAge, testMode, verbose, nat, http }),
     replays: settings.replays ?? createReplayMemory(),
     log: createLog(verbose ? 1 : 0, (level, text) => lines.push({ level, text })),
     now: () => bench.time * 1000,

@@ -75,6 +75,37 @@ Deno.test("0.0.0.0 in a packet stands for the address it came from", () => {
   strictEqual(bench.requests[0]?.grant?.source, "192.0.2.11");
 });
 
+/** The packet in a request that a proxy passed on. */
+function forwarded(wire: string, address: string): string {
+  const path = wire.replaceAll("+", "-").replaceAll("/", "_");
+  return `GET /${path} HTTP/1.1\r\nUser-Agent: Fwknop/2.6.10\r\nX-Forwarded-For: ${address}\r\n\r\n`;
+}
+
+Deno.test("0.0.0.0 stands for X-Forwarded-For where that is believed, and stanzas go by the proxy", () => {
+  const unspecified = packet({ message: "0.0.0.0,tcp/22" });
+  const cases: readonly [believe: boolean, header: string, source: string][] = [
+    [true, "203.0.113.7", "203.0.113.7"],
+    [true, "unknown", "192.0.2.10"],
+    [false, "203.0.113.7", "192.0.2.10"],
+  ];
+  for (const [forwardedFor, header, source] of cases) {
+    const bench = benchFor(`SOURCE 192.0.2.10\n${KEYS}`, {
+      http: { anyUserAgent: false, forwardedFor },
+    });
+    strictEqual(bench.send(forwarded(unspecified, header)), "granted");
+    strictEqual(bench.requests[0]?.grant?.source, source);
+    strictEqual(bench.requests[0]?.packetSource, "192.0.2.10");
+    const told = bench.lines.some(({ text }) =>
+      text === "Error parsing X-Forwarded-For header: value 'unknown' is not an IP address"
+    );
+    strictEqual(told, header === "unknown");
+  }
+  const elsewhere = benchFor(`SOURCE 203.0.113.7\n${KEYS}`, {
+    http: { anyUserAgent: false, forwardedFor: true },
+  });
+  strictEqual(elsewhere.send(forwarded(unspecified, "203.0.113.7")), "no-stanza-for-source");
+});
+
 /** Stanza lines, a request, what becomes of it, and the log's last line. */
 const REFUSALS: readonly {
   readonly name: string;
@@ -424,14 +455,15 @@ Deno.test("every packet of the real client that fwknopd grants plain access for 
   ok(count > 100, `${count} vectors`);
 });
 
-const SERVER_CLASSES = /^(?:policy-.*|age|replay)$/;
+const SERVER_CLASSES = /^(?:policy-.*|age|replay|http)$/;
 
 for (const vector of loadNegatives().filter((one) => SERVER_CLASSES.test(one.class))) {
   Deno.test(`${vector.id} is refused: ${vector.description}`, () => {
     const original = loadVectors().find(({ id }) => id === (vector as { base?: string }).base);
     const time = vector.clock?.now ?? original?.fields.timestamp ?? TIME;
     const maxPacketAge = vector.clock?.max_age ?? 120;
-    const bench = openBench(stanzasFor(vector), { time, maxPacketAge });
+    const http = vector.http === true ? { anyUserAgent: false, forwardedFor: false } : null;
+    const bench = openBench(stanzasFor(vector), { time, maxPacketAge, http });
     const verdicts = vector.packets_b64.map((base64) =>
       bench.send(String.fromCharCode(...vectorBytes(base64))) === "granted" ? "accept" : "reject"
     );
