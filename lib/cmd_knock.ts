@@ -78,7 +78,7 @@ async function knock(
   if (!rc.ok) return ui.complain(rc.complaint);
   const merged = mergeSettings(rc.value.settings, line.value);
   const settings = replay?.wait ? { ...merged, wait: true } : merged;
-  if ((settings.verbose ?? 0) > 1 && !settings.json) traceRcFile(rc.value, ui);
+  if ((line.value.verbose ?? 0) > 1 && !settings.json) traceRcFile(rc.value, ui);
   for (const override of describeOverrides(rc.value.settings, line.value)) ui.warn(override);
   const contradiction = checkSettings(settings) ?? checkWait(settings);
   if (contradiction !== null) return ui.complain(contradiction);

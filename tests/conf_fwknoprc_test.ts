@@ -24,14 +24,39 @@ Deno.test("readFwknoprc() gives the setting of each variable", async (t) => {
     ["ENCRYPTION_MODE cbc", { encryptionMode: "CBC" }],
     ["USE_GPG Y", { useGpg: true }],
     ["USE_GPG N", {}],
+    ["USE_GPG_AGENT Y", { useGpgAgent: true }],
+    ["GPG_NO_SIGNING_PW Y", { gpgNoSigningPassword: true }],
+    ["GPG_RECIPIENT 1234ABCD", { gpgRecipient: "1234ABCD" }],
+    ["GPG_SIGNER me@example.org", { gpgSigner: "me@example.org" }],
+    ["GPG_HOMEDIR /home/alice/.gnupg/", { gpgHomeDirectory: "/home/alice/.gnupg/" }],
+    ["GPG_EXE /opt/gpg", { gpgProgram: "/opt/gpg" }],
+    ["SPOOF_USER bob", { spoofUser: "bob" }],
+    ["SPOOF_SOURCE_IP 9.9.9.9", { spoofSource: "9.9.9.9" }],
+    ["SPA_SERVER gw.example", { server: "gw.example" }],
+    ["RAND_PORT Y", { randomPort: true }],
     ["KEY secret", { key: "secret" }],
     ["KEY_BASE64 c2VjcmV0", { keyBase64: "c2VjcmV0" }],
     ["GPG_SIGNING_PW pw", { key: "pw" }],
+    ["GPG_SIGNING_PW_BASE64 cHc=", { keyBase64: "cHc=" }],
+    ["KEY_FILE /keys", { keyFile: "/keys" }],
+    ["USE_HMAC Y", { useHmac: true }],
     ["HMAC_DIGEST_TYPE SHA512", { hmacDigestType: "SHA512" }],
     ["HMAC_KEY h", { hmacKey: "h", useHmac: true }],
     ["HMAC_KEY_BASE64 aGg=", { hmacKeyBase64: "aGg=", useHmac: true }],
     ["HMAC_KEY_FILE /keys", { hmacKeyFile: "/keys", useHmac: true }],
     ["KEY_COMMAND pass show spa # x", { keyCommand: "pass show spa # x" }],
+    ["HMAC_KEY_COMMAND pass show h", { hmacKeyCommand: "pass show h", useHmac: true }],
+    ["NAT_ACCESS 10.0.0.2,22", { natAccess: "10.0.0.2,22" }],
+    ["NAT_LOCAL Y", { natLocal: true }],
+    ["NAT_RAND_PORT Y", { natRandomPort: true }],
+    ["HTTP_USER_AGENT Fwknop/1", { userAgent: "Fwknop/1" }],
+    ["USE_WGET_USER_AGENT Y", { useWgetUserAgent: true }],
+    ["WGET_CMD /opt/wget", { wgetCommand: "/opt/wget" }],
+    ["RESOLVE_URL https://ip.example/", { resolveUrl: "https://ip.example/" }],
+    ["RESOLVE_IP_HTTPS Y", { resolveIp: true }],
+    ["RESOLVE_HTTP_ONLY Y", { resolveHttpOnly: true }],
+    ["SERVER_RESOLVE_IPV4 Y", { serverResolveIpv4: true }],
+    ["NO_SAVE_ARGS Y", { noSaveArgs: true }],
     ["VERBOSE y", { verbose: 1 }],
     ["VERBOSE 3", { verbose: 3 }],
     ["VERBOSE N", { verbose: 0 }],
@@ -52,6 +77,8 @@ Deno.test("readFwknoprc() gives the setting of each variable", async (t) => {
       assert.deepEqual(reading.problems, []);
     });
   }
+  const tried = new Set(cases.map(([line]) => /\w+/.exec(line)?.[0]));
+  assert.deepEqual(RC_VARIABLES.filter(({ name }) => !tried.has(name)), []);
 });
 
 Deno.test("readFwknoprc() says where a line is wrong, in fwknop's words", async (t) => {

@@ -28,6 +28,46 @@ TIME_OFFSET -5m
 ENCRYPTION_MODE CTR
 DIGEST_TYPE md5
 SPOOF_USER bob
+[raw]
+SPA_SERVER 127.0.0.1
+SPA_SERVER_PROTO udpraw
+SPA_SOURCE_PORT 4321
+SPOOF_SOURCE_IP 9.9.9.9
+ACCESS tcp/22
+RAND_PORT Y
+VERBOSE Y
+[local]
+SPA_SERVER 192.0.2.1
+ACCESS tcp/22
+NAT_LOCAL Y
+NAT_PORT 2222
+USE_HMAC Y
+HMAC_KEY hmactest
+[random]
+SPA_SERVER 192.0.2.1
+ACCESS tcp/22
+NAT_LOCAL Y
+NAT_RAND_PORT Y
+[web]
+SPA_SERVER 192.0.2.1
+ACCESS tcp/22
+SPA_SERVER_PROTO tcp
+SPA_SERVER_PORT 80
+SERVER_RESOLVE_IPV4 Y
+USE_WGET_USER_AGENT Y
+NO_SAVE_ARGS Y
+HTTP_USER_AGENT Fwknop/Test
+WGET_CMD /opt/wget
+[source]
+SPA_SERVER 192.0.2.1
+ACCESS tcp/22
+VERBOSE 2
+[agent]
+SPA_SERVER 192.0.2.1
+ACCESS tcp/22
+USE_GPG_AGENT Y
+GPG_NO_SIGNING_PW Y
+GPG_RECIPIENT nobody@example.org
 `;
 
 /** Arguments that both understand; `RC` stands for the file above. */
@@ -52,6 +92,10 @@ const SAME: readonly (readonly string[])[] = [
   ["--rc-file", "RC", "--no-save-args", "-T", "-v", "-n", "one"],
   ["--rc-file", "RC", "--no-save-args", "-T", "-vv", "-n", "TWO"],
   ["--rc-file", "RC", "--no-save-args", "-T", "-n", "one", "-A", "tcp/1", "-a", "5.6.7.8"],
+  ...["raw", "local", "random", "web", "source", "agent"].map((name) => [
+    ...["--rc-file", "RC", "--no-save-args", "-T", "-v", "-n", name],
+  ]),
+  ["--rc-file", "RC", "--no-save-args", "-T", "-v", "-n", "agent", "-s"],
   ["--rc-file", "RC", "--stanza-list"],
   ["--key-gen", "--no-rc-file"],
   ["--key-gen", "--no-rc-file", "--key-len", "7", "--hmac-digest-type", "md5"],
