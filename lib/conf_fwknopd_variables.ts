@@ -76,8 +76,8 @@ export const SERVER_VARIABLES = {
   },
   CMD_EXEC_TIMEOUT: { kind: "number", effect: "works", low: 0, high: 8388608, initial: null },
   ENABLE_SPA_OVER_HTTP: { kind: "flag", effect: "works", initial: "N" },
-  ENABLE_TCP_SERVER: { kind: "flag", effect: "later", initial: "N" },
-  TCPSERV_PORT: { kind: "number", effect: "later", low: 1, high: 65535, initial: "62201" },
+  ENABLE_TCP_SERVER: { kind: "flag", effect: "works", initial: "N" },
+  TCPSERV_PORT: { kind: "number", effect: "works", low: 1, high: 65535, initial: "62201" },
   ENABLE_UDP_SERVER: { kind: "flag", effect: "works", initial: "N" },
   UDPSERV_PORT: { kind: "number", effect: "works", low: 1, high: 65535, initial: "62201" },
   UDPSERV_SELECT_TIMEOUT: {

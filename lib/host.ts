@@ -133,6 +133,20 @@ export interface FetchedPage {
 /** Address family of a name lookup. */
 export type AddressFamily = "ipv4" | "ipv6";
 
+/** A TCP port that takes connections. */
+export interface StreamListener {
+  /** The next connection; null once the listener is closed. Rejects when one could not be taken. */
+  accept(): Promise<AcceptedStream | null>;
+  close(): void;
+}
+
+/** A connection that was taken. */
+export interface AcceptedStream {
+  /** The peer's address. */
+  readonly address: string;
+  close(): void;
+}
+
 /** Signals that the programs listen for. */
 export type SignalName = "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
 
@@ -223,6 +237,11 @@ export interface Host {
   connectStream(to: Endpoint, signal: AbortSignal): Promise<ByteStream>;
   /** Standard input and output. */
   standardStream(): ByteStream;
+  /**
+   * Takes TCP connections to a port of this host, over IPv6 too where there is IPv6. The same
+   * process may listen twice, so that one listener can take over from another.
+   */
+  listenStreams(port: number): StreamListener;
 
   /** Opens a socket for whole IPv4 packets, which takes CAP_NET_RAW. */
   openRawSocket(): Promise<RawSocket>;

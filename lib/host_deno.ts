@@ -19,7 +19,7 @@ import type {
 } from "./host.ts";
 import { reasonOf } from "./host.ts";
 import { startCommand, startInForeground } from "./host_deno_command.ts";
-import { connectStream, standardStream } from "./host_deno_stream.ts";
+import { connectStream, listenStreams, standardStream } from "./host_deno_stream.ts";
 
 /** The host this process runs on. */
 export function denoHost(): Host {
@@ -52,6 +52,7 @@ export function denoHost(): Host {
     sendStream,
     connectStream,
     standardStream,
+    listenStreams,
     openRawSocket: async () => (await import("../ffi/raw_socket.ts")).openRawSocket(),
     fetchPage,
     readLines,

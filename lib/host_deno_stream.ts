@@ -1,6 +1,6 @@
 // Bytes that flow: TCP connections and this process's own standard streams, on Deno.
 
-import type { ByteStream, Endpoint } from "./host.ts";
+import type { ByteStream, Endpoint, StreamListener } from "./host.ts";
 
 /** Connects over TCP; see `Host`. */
 export async function connectStream(to: Endpoint, signal: AbortSignal): Promise<ByteStream> {
@@ -24,6 +24,36 @@ export function standardStream(): ByteStream {
     closeWrite: () => Promise.resolve(Deno.stdout.close()),
     close: () => Deno.stdin.close(),
   };
+}
+
+/** Listens on all addresses; see `Host`. */
+export function listenStreams(port: number): StreamListener {
+  const listener = listenOnAll(port);
+  return {
+    async accept() {
+      try {
+        const connection = await listener.accept();
+        const { hostname } = connection.remoteAddr;
+        return {
+          address: hostname.replace(/^::ffff:(?=[\d.]+$)/, ""),
+          close: () => connection.close(),
+        };
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource) return null;
+        throw error;
+      }
+    },
+    close: () => listener.close(),
+  };
+}
+
+function listenOnAll(port: number): Deno.TcpListener {
+  try {
+    return Deno.listen({ hostname: "::", port, reusePort: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) throw error;
+    return Deno.listen({ hostname: "0.0.0.0", port, reusePort: true });
+  }
 }
 
 async function writeAll(

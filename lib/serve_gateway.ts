@@ -57,7 +57,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
   const commands = options.testMode
     ? null
     : createCommands({ host, log, config: () => settings.config });
-  let source = openSource(host, native, settings.config, options);
+  let source = openSource(host, native, settings.config, options, log);
   let firewall = createConfiguredFirewall(host, log, settings, options);
   try {
     await firewall?.start();
@@ -148,7 +148,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
   async function replaceChangedParts(next: Settings): Promise<void> {
     const opened = captureKey(next.config) === captureKey(settings.config)
       ? null
-      : openSource(host, native, next.config, options);
+      : openSource(host, native, next.config, options, log);
     if (firewallKey(next) !== firewallKey(settings)) {
       const other = createConfiguredFirewall(host, log, next, options);
       log.warning("The firewall's settings have changed: open grants end now.");

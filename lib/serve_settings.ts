@@ -10,10 +10,12 @@ import type { HttpSettings } from "./net_http.ts";
 import type { CaptureSource } from "./serve_capture.ts";
 import { openPcapFileSource, openPcapSource } from "./serve_capture_pcap.ts";
 import { openStdinSource } from "./serve_capture_stdin.ts";
+import { withTcpServer } from "./serve_capture_tcp.ts";
 import { openUdpSource } from "./serve_capture_udp.ts";
 import { createFirewall, type Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
 import { checkFirewall, choosePlanner } from "./serve_plan.ts";
+import { systemTimer } from "./serve_timer.ts";
 
 /** Configuration that was read without error. */
 export interface Settings {
@@ -74,11 +76,22 @@ export function openSource(
   native: Native,
   config: ServerConfig,
   options: GatewayOptions,
+  log: Log,
 ): CaptureSource {
   if (options.fromStdin) return openStdinSource(host);
   if (config.PCAP_FILE !== null) {
     return openPcapFileSource(native, config.PCAP_FILE, config.PCAP_FILTER);
   }
+  const source = openNetworkSource(native, config, options);
+  if (!config.ENABLE_TCP_SERVER) return source;
+  return withTcpServer(source, { host, log, timer: systemTimer, port: config.TCPSERV_PORT });
+}
+
+function openNetworkSource(
+  native: Native,
+  config: ServerConfig,
+  options: GatewayOptions,
+): CaptureSource {
   if (config.ENABLE_UDP_SERVER) return openUdpSource(native, config.UDPSERV_PORT);
   return openPcapSource(native, {
     interface: config.PCAP_INTF,
@@ -119,6 +132,8 @@ export async function checkConfiguredFirewall(
 const CAPTURE_VARIABLES = [
   "ENABLE_UDP_SERVER",
   "UDPSERV_PORT",
+  "ENABLE_TCP_SERVER",
+  "TCPSERV_PORT",
   "PCAP_INTF",
   "PCAP_FILE",
   "PCAP_FILTER",
