@@ -2,10 +2,9 @@
 
 import { runFirewallCommand } from "./cmd_fw_options.ts";
 import { EXIT } from "./cmd_ui.ts";
-import type { IptablesConfig } from "./fw_iptables.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
-import { choosePlanner, runPlan } from "./serve_plan.ts";
+import { choosePlanner, type FirewallConfig, runPlan } from "./serve_plan.ts";
 
 /** Runs `spa fw-flush`. */
 export function run(args: string[], host: Host): Promise<number> {
@@ -31,7 +30,7 @@ export interface FlushSettings {
  */
 export async function flushFirewall(
   host: Host,
-  config: IptablesConfig,
+  config: FirewallConfig,
   log: Pick<Log, "debug" | "verbosity">,
   settings: FlushSettings = {},
 ): Promise<number> {

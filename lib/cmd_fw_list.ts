@@ -2,11 +2,10 @@
 
 import { runFirewallCommand } from "./cmd_fw_options.ts";
 import { EXIT } from "./cmd_ui.ts";
-import type { FirewallPlanner, ListedChain } from "./fw_firewall.ts";
-import type { IptablesConfig } from "./fw_iptables.ts";
+import type { FirewallPlanner, ListedChain, ListedRule } from "./fw_firewall.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
-import { choosePlanner, runPlan } from "./serve_plan.ts";
+import { choosePlanner, type FirewallConfig, runPlan } from "./serve_plan.ts";
 
 /** Runs `spa fw-list`. */
 export function run(args: string[], host: Host): Promise<number> {
@@ -37,13 +36,15 @@ export interface ListSettings {
  */
 export async function listFirewall(
   host: Host,
-  config: IptablesConfig,
+  config: FirewallConfig,
   log: Pick<Log, "debug" | "verbosity">,
   settings: ListSettings = {},
 ): Promise<number> {
   const planner = choosePlanner(host, config);
   return settings.json
     ? await listAsJson(host, planner, log)
+    : planner.endsByItself && !settings.all
+    ? await listAsTable(host, planner, log)
     : await listAsText(host, planner, log, settings.all ?? false);
 }
 
@@ -69,15 +70,59 @@ async function listAsText(
   return status;
 }
 
+/** For a firewall whose own listing is no pleasure to read. */
+async function listAsTable(
+  host: Host,
+  planner: FirewallPlanner,
+  log: Pick<Log, "debug" | "verbosity">,
+): Promise<number> {
+  const chains = await runPlan(host, log, planner.list());
+  if (complains(host, chains)) return EXIT.failed;
+  const heading = ["ADDRESS", "MAY REACH", "PORT", "SECONDS LEFT", "STANZA", "SET"];
+  const rows = chains.flatMap(({ table, rules }) =>
+    rules.map((rule) => [
+      rule.source ?? "any",
+      rule.destination ?? "any",
+      `${rule.protocol ?? "any"}/${rule.destinationPort ?? "any"}`,
+      String(secondsLeft(rule, host.now()) ?? "-"),
+      String(rule.stanza ?? "-"),
+      `${table} ${rule.chain}`,
+    ])
+  );
+  if (rows.length === 0) {
+    host.stdout("No grant is open.\n");
+    return EXIT.done;
+  }
+  const widths = heading.map((_, column) =>
+    Math.max(...[heading, ...rows].map((row) => row[column]?.length ?? 0))
+  );
+  for (const row of [heading, ...rows]) {
+    const cells = row.map((cell, column) => cell.padEnd(widths[column] ?? 0));
+    host.stdout(`${cells.join("  ").trimEnd()}\n`);
+  }
+  return EXIT.done;
+}
+
+/** Tells why chains could not be read; whether there was anything to tell. */
+function complains(host: Host, chains: readonly ListedChain[]): boolean {
+  const problems = new Set(chains.map(({ problem }) => problem).filter((text) => text !== null));
+  for (const problem of problems) host.stderr(`spa: ${problem}\n`);
+  return problems.size > 0;
+}
+
+/** @param now milliseconds since 1970 UTC */
+function secondsLeft(rule: ListedRule, now: number): number | null {
+  if (rule.secondsLeft !== undefined) return rule.secondsLeft;
+  return rule.expires === null ? null : rule.expires - Math.floor(now / 1000);
+}
+
 async function listAsJson(
   host: Host,
   planner: FirewallPlanner,
   log: Pick<Log, "debug" | "verbosity">,
 ): Promise<number> {
   const chains = await runPlan(host, log, planner.list());
-  const problems = new Set(chains.map(({ problem }) => problem).filter((text) => text !== null));
-  for (const problem of problems) host.stderr(`spa: ${problem}\n`);
-  if (problems.size > 0) return EXIT.failed;
+  if (complains(host, chains)) return EXIT.failed;
   const listing = {
     firewall: planner.name,
     chains: chains.map((chain) => plain(chain, host.now())),
@@ -101,7 +146,8 @@ function plain(chain: ListedChain, now: number): Record<string, unknown> {
       sourcePort: rule.sourcePort,
       destinationPort: rule.destinationPort,
       expires: rule.expires,
-      secondsLeft: rule.expires === null ? null : rule.expires - Math.floor(now / 1000),
+      secondsLeft: secondsLeft(rule, now),
+      ...(rule.stanza === undefined ? {} : { stanza: rule.stanza }),
     })),
   };
 }

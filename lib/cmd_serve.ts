@@ -30,7 +30,7 @@ import {
   restartDaemon,
   takePidFile,
 } from "./serve_process.ts";
-import type { GatewayOptions } from "./serve_settings.ts";
+import { checkConfiguredFirewall, type GatewayOptions } from "./serve_settings.ts";
 import { openSyslog } from "./serve_syslog.ts";
 import { listSpaErrors } from "./spa_error.ts";
 
@@ -127,6 +127,7 @@ async function runConfigured(
   await warnOfLocale(host, config, log);
   if (checkOnly) {
     reader.makeRunDirectory(config, log, true);
+    for (const line of await checkConfiguredFirewall(host, log, whole)) log.info(line);
     log.info("Configs parsed, exiting.");
     return EXIT.done;
   }

@@ -29,6 +29,8 @@ export interface FirewallRule {
   readonly expires: number;
   /** What the log says of it after the chain's name: `192.0.2.10 -> 0.0.0.0/0 tcp/22`. */
   readonly summary: string;
+  /** For a firewall that ends rules by itself: how long it lasts, and whose stanza granted it. */
+  readonly life?: { readonly seconds: number; readonly stanza: number };
 }
 
 /** The rules of a grant, or why this firewall cannot express it. */
@@ -53,6 +55,10 @@ export interface ListedRule {
   readonly expires: number | null;
   /** In the backend's own language, fit for removal. */
   readonly text: string;
+  /** Number of the stanza that granted it, where the firewall keeps that. */
+  readonly stanza?: number | null;
+  /** Seconds by the firewall's own clock, where it has one. */
+  readonly secondsLeft?: number | null;
 }
 
 /** A chain of ours and its rules. */
@@ -117,6 +123,11 @@ export type TearDownOutcome = { readonly ok: true } | {
   readonly reason: string;
 };
 
+/** Whether grants could open in what is in force now. */
+export type CheckOutcome =
+  | { readonly ok: true; readonly lines: readonly string[] }
+  | { readonly ok: false; readonly reason: string };
+
 /** One firewall, planned. All functions are pure: what they need to know, their plans ask for. */
 export interface FirewallPlanner {
   /** Its name in `FIREWALL` settings and messages. */
@@ -127,6 +138,13 @@ export interface FirewallPlanner {
   readonly flushAtExit: boolean;
   /** Whether a new rule becomes the first of its chain instead of the last. */
   readonly newestFirst: boolean;
+  /**
+   * Whether the firewall ends rules by itself. The text of a rule then has no end in it, and
+   * adding it again gives it a new one.
+   */
+  readonly endsByItself?: boolean;
+  /** Tells where grants would take effect, or why none could; changes nothing. */
+  check?(): Plan<CheckOutcome>;
   /** Makes chains and jumps; with `flush` without the rules of an earlier run. */
   setUp(flush: boolean): Plan<SetUpOutcome>;
   /** The rules that give a grant its access. */

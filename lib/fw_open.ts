@@ -19,6 +19,8 @@ export interface OpenRules {
   readonly grants: number;
   /** Whether this very rule is open. */
   has(rule: FirewallRule): boolean;
+  /** The deadline of this very rule; null when it is not open. */
+  deadlineOf(rule: FirewallRule): number | null;
   /** Whether a rule of ours in that chain ends at that time. */
   endsIn(table: string, chain: string, expires: number): boolean;
   /** Enters rules that are open now; those it knows already keep their end. */
@@ -72,6 +74,7 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
       return grants;
     },
     has: (rule) => entryOf(rule) !== undefined,
+    deadlineOf: (rule) => entryOf(rule)?.owner.deadline ?? null,
     endsIn: (table, chain, expires) => {
       const entries = chains.get(chainName({ table, chain }));
       return entries !== undefined && entries.values().some(({ rule }) => rule.expires === expires);

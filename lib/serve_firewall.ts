@@ -149,29 +149,57 @@ export function createFirewall(parts: FirewallParts): Firewall {
   }
 
   async function openTogether(requests: readonly Request[]): Promise<void> {
-    const fresh = new Map<string, FirewallRule>();
-    for (const rule of requests.flatMap((request) => request.rules)) {
-      if (!book.has(rule)) fresh.set(`${rule.table} ${rule.chain} ${rule.text}`, rule);
-    }
+    const fresh = freshRules(requests);
     if (fresh.size > 0) {
-      const rules = [...fresh.values()];
+      const rules = [...fresh];
       const outcome = await runPlan(host, log, planner.add(rules));
       for (const line of outcome.repaired) log.info(line);
       for (const chain of outcome.lost) book.forgetChain(chain);
       if (!outcome.ok) return await openApart(requests, outcome);
     }
-    const added = new Set(fresh.values());
-    const incomplete: Request[] = [];
     for (const request of requests) {
-      const mine = request.rules.filter((rule) => take(added, fresh, rule));
-      book.enter(mine, request.deadline);
+      const mine = request.rules.filter((rule) => fresh.has(rule));
       for (const rule of mine) logAdded(rule);
       for (const rule of request.rules) if (!mine.includes(rule)) logKnown(rule);
+      // What has got a new end must not be closed at its old one.
+      book.forget(mine);
+      book.enter(mine, request.deadline);
+    }
+    const incomplete: Request[] = [];
+    for (const request of requests) {
       if (request.rules.every((rule) => book.has(rule))) request.resolve({ ok: true });
       else incomplete.push(request);
     }
     // Rules that were open before went with a chain that had vanished.
     if (incomplete.length > 0) await openTogether(incomplete);
+  }
+
+  /**
+   * The rules to add: those that are not open, each once. A firewall that ends rules by itself
+   * also gets those that are open, with their latest end, since nobody told if they went early.
+   */
+  function freshRules(requests: readonly Request[]): ReadonlySet<FirewallRule> {
+    const latest = new Map<string, { rule: FirewallRule; deadline: number }>();
+    for (const { rules, deadline } of requests) {
+      for (const rule of rules) {
+        const key = `${rule.table} ${rule.chain} ${rule.text}`;
+        const open = book.deadlineOf(rule);
+        const end = latest.get(key)?.deadline ?? open;
+        if (end === null || (planner.endsByItself && end < deadline)) {
+          latest.set(key, { rule, deadline });
+        } else if (planner.endsByItself && end === open) {
+          latest.set(key, { rule: lasting(rule, end), deadline: end });
+        }
+      }
+    }
+    return new Set([...latest.values()].map(({ rule }) => rule));
+  }
+
+  /** The same rule, with its end at a time of the monotonic clock. */
+  function lasting(rule: FirewallRule, deadline: number): FirewallRule {
+    const seconds = Math.ceil((deadline - host.monotonic()) / 1000);
+    const expires = Math.floor(host.now() / 1000) + seconds;
+    return { ...rule, expires, ...(rule.life ? { life: { ...rule.life, seconds } } : {}) };
   }
 
   /** One refused rule makes a whole batch fail: halves find it in few processes. */
@@ -246,7 +274,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
 
   function logAdded(rule: FirewallRule): void {
     const { kind, chain, summary, expires } = rule;
-    log.info(`Added ${kind} rule to ${chain} for ${summary}, expires at ${expires}`);
+    const what = book.has(rule) ? `Extended ${kind} rule in` : `Added ${kind} rule to`;
+    log.info(`${what} ${chain} for ${summary}, expires at ${expires}`);
   }
 
   function logKnown({ table, chain, text }: FirewallRule): void {
@@ -259,13 +288,3 @@ export function createFirewall(parts: FirewallParts): Firewall {
 }
 
 const STOPPED: FirewallOutcome = { ok: false, reason: "the firewall is being shut down" };
-
-/** Whether the request is the first to ask for a rule that was added. */
-function take(
-  added: Set<FirewallRule>,
-  fresh: ReadonlyMap<string, FirewallRule>,
-  rule: FirewallRule,
-): boolean {
-  const known = fresh.get(`${rule.table} ${rule.chain} ${rule.text}`);
-  return known !== undefined && added.delete(known);
-}

@@ -1,0 +1,177 @@
+// What nftables has in force, as far as it matters for grants: chains, whether a packet that
+// nobody accepts gets through them, and what is ours. Reads the JSON of libnftables-json(5).
+
+import type { NftChainName } from "./conf_nftables.ts";
+
+/** A table. */
+export type NftTable = Pick<NftChainName, "family" | "table">;
+
+/** A rule, as far as it matters here. */
+export interface NftRule {
+  readonly handle: number;
+  readonly comment: string | null;
+  /** Statements; each is an object with one key, its kind. */
+  readonly statements: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** A chain of a family that IP packets pass. */
+export interface NftChain extends NftChainName {
+  /** Null for a chain that is only jumped to. */
+  readonly hook: string | null;
+  readonly type: string | null;
+  readonly priority: number;
+  readonly policy: string | null;
+  readonly rules: readonly NftRule[];
+}
+
+/** A named set. */
+export interface NftSet extends NftTable {
+  readonly name: string;
+}
+
+/** All tables, chains and sets in force. */
+export interface Ruleset {
+  readonly tables: readonly NftTable[];
+  readonly chains: readonly NftChain[];
+  readonly sets: readonly NftSet[];
+}
+
+/** Text for messages: `inet filter input`. */
+export function chainText({ family, table, chain }: NftChainName): string {
+  return `${family} ${table} ${chain}`;
+}
+
+/** Whether two tables are the same. */
+export function sameTable(one: NftTable, other: NftTable): boolean {
+  return one.family === other.family && one.table === other.table;
+}
+
+/**
+ * Reads the output of `nft --json list ...`; null when it is not that.
+ */
+export function parseRuleset(text: string): Ruleset | null {
+  const objects = parseObjects(text);
+  if (objects === null) return null;
+  const tables = objects.flatMap(({ table }): NftTable[] => {
+    const family = isRecord(table) ? familyOf(table.family) : null;
+    return isRecord(table) && family !== null ? [{ family, table: String(table.name) }] : [];
+  });
+  const rules = objects.flatMap(({ rule }) => isRecord(rule) ? [rule] : []);
+  const chains = objects.flatMap(({ chain }): NftChain[] => {
+    const family = isRecord(chain) ? familyOf(chain.family) : null;
+    if (!isRecord(chain) || family === null) return [];
+    const own = rules.filter((rule) =>
+      rule.family === family && rule.table === chain.table && rule.chain === chain.name
+    );
+    return [{
+      family,
+      table: String(chain.table),
+      chain: String(chain.name),
+      hook: textOf(chain.hook),
+      type: textOf(chain.type),
+      priority: Number(chain.prio ?? 0),
+      policy: textOf(chain.policy),
+      rules: own.map((rule) => ({
+        handle: Number(rule.handle),
+        comment: textOf(rule.comment),
+        statements: Array.isArray(rule.expr) ? rule.expr.filter(isRecord) : [],
+      })),
+    }];
+  });
+  const sets = objects.flatMap(({ set }): NftSet[] => {
+    const family = isRecord(set) ? familyOf(set.family) : null;
+    if (!isRecord(set) || family === null) return [];
+    return [{ family, table: String(set.table), name: String(set.name) }];
+  });
+  return { tables, chains, sets };
+}
+
+/** The objects in the output of `nft --json`; null when it is something else. */
+export function parseObjects(text: string): Record<string, unknown>[] | null {
+  try {
+    const document: unknown = JSON.parse(text);
+    if (!isRecord(document) || !Array.isArray(document.nftables)) return null;
+    return document.nftables.filter(isRecord);
+  } catch {
+    return null;
+  }
+}
+
+/** Whether a value is an object with keys. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}
+
+function familyOf(value: unknown): NftChainName["family"] | null {
+  return value === "ip" || value === "ip6" || value === "inet" ? value : null;
+}
+
+/** Whether a packet that no rule speaks of is dropped or rejected in this base chain. */
+export function isClosed(ruleset: Ruleset, chain: NftChain): boolean {
+  return (fate(ruleset, chain, 0) ?? chain.policy) === "drop";
+}
+
+/** nft(8) allows no deeper jumps. */
+const DEEPEST_JUMP = 16;
+
+/** What becomes of such a packet by the rules alone; null when they leave it to the policy. */
+function fate(ruleset: Ruleset, chain: NftChain, depth: number): "accept" | "drop" | null {
+  if (depth > DEEPEST_JUMP) return null;
+  for (const { statements } of chain.rules) {
+    const last = statements.at(-1);
+    // A rule with any other statement, such as a match or a limit, is not for every packet.
+    if (last === undefined || !statements.slice(0, -1).every(isSilent)) continue;
+    if ("accept" in last) return "accept";
+    if ("drop" in last || "reject" in last) return "drop";
+    if (isRecord(last.xt) && last.xt.name === "REJECT") return "drop";
+    if ("return" in last) return null;
+    const jump = last.jump ?? last.goto;
+    const target = isRecord(jump)
+      ? ruleset.chains.find((other) => sameTable(other, chain) && other.chain === jump.target)
+      : undefined;
+    const there = target === undefined ? null : fate(ruleset, target, depth + 1);
+    if (there !== null || "goto" in last) return there;
+  }
+  return null;
+}
+
+function isSilent(statement: Readonly<Record<string, unknown>>): boolean {
+  return "counter" in statement || "log" in statement || "mangle" in statement;
+}
+
+/** Base chains that every packet to this host passes and that drop what nobody accepts. */
+export function closedChains(ruleset: Ruleset): NftChain[] {
+  return ruleset.chains.filter((chain) =>
+    (chain.hook === "input" || chain.hook === "prerouting") && isClosed(ruleset, chain)
+  );
+}
+
+/** Whether some rule of the chain's table accepts packets because they carry all bits of a mark. */
+export function acceptsMark(ruleset: Ruleset, { family, table }: NftTable, mark: number): boolean {
+  return ruleset.chains.some((chain) =>
+    sameTable(chain, { family, table }) &&
+    chain.rules.some(({ statements }) =>
+      statements.some((statement) => matchesMark(statement.match, mark)) &&
+      statements.some((statement) => "accept" in statement)
+    )
+  );
+}
+
+function matchesMark(match: unknown, mark: number): boolean {
+  if (!isRecord(match)) return false;
+  const { op, left, right } = match;
+  const masked = isRecord(left) && Array.isArray(left["&"]) ? left["&"] : null;
+  const key = masked === null ? left : masked[0];
+  if (!isRecord(key) || !isRecord(key.meta) || key.meta.key !== "mark") return false;
+  const mask = masked === null ? 0xffffffff : Number(masked[1]);
+  // Marks use all 32 bits, which JavaScript's operators take for a sign.
+  const bits = Number(BigInt(mark) & BigInt(mask >>> 0));
+  if (op === "!=") return right === 0 && bits !== 0;
+  if (op !== "==" && op !== "in") return false;
+  const values: unknown[] = isRecord(right) && Array.isArray(right.set) ? right.set : [right];
+  return bits !== 0 && values.includes(bits);
+}
