@@ -26,6 +26,8 @@ export function readKnockOptions(found: readonly FoundOption[]): Outcome<KnockSe
 }
 
 const { raise, text, number } = value;
+/** Unknown to fwknop. */
+const OWN = { own: true } as const;
 const DIGESTS = "md5, sha1, sha256, sha384, sha512, sha3_256 or sha3_512";
 
 /** Every option, in the order of the help. */
@@ -175,19 +177,21 @@ export const KNOCK_OPTIONS: readonly KnockOption[] = [
       ),
     ),
     option("--server-resolve-ipv4", "the same as -4", raise({ serverResolveIpv4: true })),
-    option("-4, --ipv4", "reach the gateway over IPv4 only", raise({ family: "ipv4" })),
-    option("-6, --ipv6", "reach the gateway over IPv6 only", raise({ family: "ipv6" })),
+    option("-4, --ipv4", "reach the gateway over IPv4 only", raise({ family: "ipv4" }), OWN),
+    option("-6, --ipv6", "reach the gateway over IPv6 only", raise({ family: "ipv6" }), OWN),
     option(
       "--timeout TIME",
       "give up connections after this time (default 10s)",
       value.networkTimeout,
+      OWN,
     ),
     option(
       "--wait",
       "wait until the TCP ports asked for are open, at most for --timeout",
       raise({ wait: true }),
+      OWN,
     ),
-    option("--TCP-sock", "-P tcp", raise({ transport: "tcp" }), { hidden: true }),
+    option("--TCP-sock", "-P tcp", raise({ transport: "tcp" }), { ...OWN, hidden: true }),
   ]),
 
   ...group("Keys and encryption", [
@@ -375,8 +379,8 @@ export const KNOCK_OPTIONS: readonly KnockOption[] = [
       "show the packet's fields; given twice, show more",
       raise({ verbose: 1 }),
     ),
-    option("-q, --quiet", "no confirmation and no warnings", raise({ quiet: true })),
-    option("--json", "print results as JSON", raise({ json: true })),
+    option("-q, --quiet", "no confirmation and no warnings", raise({ quiet: true }), OWN),
+    option("--json", "print results as JSON", raise({ json: true }), OWN),
     option("-V, --version", "print the version", raise({ version: true })),
     option("-h, --help", "print this help", raise({ help: true })),
     option(
@@ -399,7 +403,7 @@ function option(
   flags: string,
   help: string,
   read: ReadValue,
-  more: Pick<OptionSpec, "aliases" | "oldNames" | "hidden"> = {},
+  more: Pick<OptionSpec, "aliases" | "oldNames" | "own" | "hidden"> = {},
 ): Entry {
   const [, short, long = "", argument] = /^(?:-(.), )?--(\S+)(?: (\S+))?$/.exec(flags) ?? [];
   return {

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { parseOptions } from "../lib/cmd_getopt.ts";
 import { run } from "../lib/cmd_knock.ts";
+import { KNOCK_OPTIONS } from "../lib/cmd_knock_options.ts";
 import { type DecodedPacket, decodePacket } from "../lib/spa_packet.ts";
 import { type MemoryHost, memoryHost, type MemorySetup } from "./memory_host.ts";
 
@@ -396,6 +398,16 @@ Deno.test("knock -V and -h do nothing but print", async () => {
   assert.match(help.stdout(), /^Usage: spa knock /);
   for (const ran of [version, help]) {
     assert.deepEqual([ran.status, ran.stderr(), [...ran.files], ran.packets], [0, "", [], []]);
+  }
+});
+
+Deno.test("knock takes every abbreviation for what fwknop takes it for", () => {
+  const fwknop = KNOCK_OPTIONS.filter(({ own }) => !own);
+  for (const name of fwknop.flatMap(({ long, aliases = [] }) => [long, ...aliases])) {
+    for (let length = 1; length <= name.length; length++) {
+      const args = [`--${name.slice(0, length)}`, "x"];
+      assert.deepEqual(parseOptions(KNOCK_OPTIONS, args), parseOptions(fwknop, args), args[0]);
+    }
   }
 });
 

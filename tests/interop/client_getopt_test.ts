@@ -23,6 +23,10 @@ const BAD: readonly string[] = [
   "--spoof=3",
   "--nat x",
   "--time-offset 5",
+  "--ti 5",
+  "--w",
+  "--wa x",
+  "--qui",
   "-v --save x",
 ];
 
