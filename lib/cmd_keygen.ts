@@ -154,7 +154,7 @@ interface Output {
 }
 
 /** The two lines that `fwknop --key-gen` prints. */
-export function formatKeyLines({ keyBase64, hmacKeyBase64 }: GeneratedKeys): string {
+function formatKeyLines({ keyBase64, hmacKeyBase64 }: GeneratedKeys): string {
   return `KEY_BASE64: ${keyBase64}\nHMAC_KEY_BASE64: ${hmacKeyBase64}\n`;
 }
 

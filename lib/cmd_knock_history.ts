@@ -20,7 +20,7 @@ const MAXIMUM_LENGTH = 1023;
 const MAXIMUM_WORDS = 28;
 
 /** The file that holds the last command line. */
-export function argsFilePath(settings: KnockSettings, host: Host): Outcome<string> {
+function argsFilePath(settings: KnockSettings, host: Host): Outcome<string> {
   if (settings.argsFile !== undefined) return done(settings.argsFile);
   if (settings.noHomeDirectory) {
     return misuse("In --no-home-dir mode must set the args save file path with -E");

@@ -122,7 +122,7 @@ function readKeyFile(path: string, server: string, host: Host): Outcome<Uint8Arr
  *
  * @returns null when there is no such line or nothing after the colon
  */
-export function findKeyLine(text: string, server: string): string | null {
+function findKeyLine(text: string, server: string): string | null {
   const lines = text.split("\n").map((line) => line.replace(/^[ \t=]+/, ""));
   const found = lines.findLast((line) => !/^[#;]/.test(line) && line.startsWith(`${server}:`));
   const key = found?.slice(server.length + 1).replace(/^[ \t=]+/, "") ?? "";

@@ -1,6 +1,6 @@
 // `-R`: the address that the outside sees, as a web service tells it. Loaded only when asked for.
 
-import { DEFAULT_USER_AGENT } from "./cmd_knock_send.ts";
+import { DEFAULT_TIMEOUT, DEFAULT_USER_AGENT } from "./cmd_knock_send.ts";
 import type { KnockSettings } from "./cmd_knock_values.ts";
 import { done, failure, misuse, type Outcome, type Ui } from "./cmd_ui.ts";
 import { parseAllowedAddress } from "./conf_fwknoprc_values.ts";
@@ -14,7 +14,6 @@ const IPV6_SERVICES = ["ipv6.icanhazip.com/"];
 
 /** Bytes of an answer that are looked at. */
 const ANSWER_LIMIT = 16384;
-const DEFAULT_TIMEOUT = 10_000;
 
 /**
  * Asks for the address to allow: an IPv4 one where a service tells it, since fwknopd takes no

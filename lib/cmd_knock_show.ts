@@ -62,7 +62,7 @@ export function showTransmission(plan: Transmission, settings: KnockSettings, ui
 }
 
 /** Sixteen bytes a line: offset, bytes, and the characters they are in ASCII. */
-export function hexDump(bytes: Uint8Array): string {
+function hexDump(bytes: Uint8Array): string {
   const lines: string[] = [];
   for (let offset = 0; offset < bytes.length; offset += 16) {
     const row = [...bytes.subarray(offset, offset + 16)];

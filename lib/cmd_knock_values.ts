@@ -5,6 +5,7 @@ import { done, misuse, type Outcome } from "./cmd_ui.ts";
 import {
   DIGEST_LIST,
   MAXIMUM_ACCESS_TIMEOUT,
+  MODE_LIST,
   parseTransportName,
   type RcSettings,
 } from "./conf_fwknoprc_variables.ts";
@@ -183,5 +184,5 @@ export function transport(value: string): Outcome<KnockSettings> {
 export function encryptionMode(value: string): Outcome<KnockSettings> {
   const mode = parseEncryptionMode(value);
   if (mode !== null) return done({ encryptionMode: mode });
-  return misuse(`Invalid encryption mode: ${value}, use {CBC,ECB,CFB,OFB,CTR,legacy,Asymmetric}`);
+  return misuse(`Invalid encryption mode: ${value}, use ${MODE_LIST}`);
 }

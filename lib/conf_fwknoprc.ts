@@ -47,7 +47,7 @@ export function parseRcLine(line: string): RcLine {
 }
 
 /** The lines of a file, without their line ends (LF or CR LF). */
-export function splitRcLines(text: string): string[] {
+function splitRcLines(text: string): string[] {
   return text.split("\n").map((line) => line.replace(/\r$/, ""));
 }
 

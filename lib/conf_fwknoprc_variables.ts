@@ -11,7 +11,7 @@ import { DIGEST_NAMES, type DigestName, parseDigestName } from "./spa_digest.ts"
 import { type EncryptionMode, parseEncryptionMode } from "./spa_cipher.ts";
 
 /** How a packet can travel. */
-export const TRANSPORT_NAMES = ["udp", "tcp", "http", "udpraw", "tcpraw", "icmp"] as const;
+const TRANSPORT_NAMES = ["udp", "tcp", "http", "udpraw", "tcpraw", "icmp"] as const;
 
 /** How a packet travels; `-P`. */
 export type TransportName = typeof TRANSPORT_NAMES[number];
@@ -95,6 +95,9 @@ export interface RcVariable {
 /** The digests as messages list them. */
 export const DIGEST_LIST = `{${DIGEST_NAMES.join(",").toLowerCase()}}`;
 
+/** The encryption modes as messages list them. */
+export const MODE_LIST = "{CBC,ECB,CFB,OFB,CTR,legacy,Asymmetric}";
+
 /**
  * Every variable, in the order in which `--save-rc-stanza` writes them. All but KEY_COMMAND and
  * HMAC_KEY_COMMAND are fwknop's.
@@ -115,7 +118,7 @@ export const RC_VARIABLES: readonly RcVariable[] = [
   choice(
     "ENCRYPTION_MODE",
     parseEncryptionMode,
-    "{CBC,ECB,CFB,OFB,CTR,legacy,Asymmetric}",
+    MODE_LIST,
     (encryptionMode) => ({ encryptionMode }),
   ),
   flag("USE_GPG", { useGpg: true }),
