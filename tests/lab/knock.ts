@@ -36,6 +36,7 @@ export function knockPacket(
     key: bytes(KEY),
     hmacKey: bytes(HMAC_KEY),
     salt: crypto.getRandomValues(new Uint8Array(8)),
+    ipv6: address.includes(":"),
     mode: "CBC",
     digestType: "SHA256",
   });
