@@ -107,7 +107,8 @@ export function parseElements(text: string, { family, table, name }: NftSet): Li
   return elements.flatMap((element, index): ListedRule[] => {
     const inner = isRecord(element) ? element.elem : null;
     if (!isRecord(inner) || !isRecord(inner.val) || !Array.isArray(inner.val.concat)) return [];
-    const parts = inner.val.concat.map(String);
+    // Addresses in our own spelling, so that the text is that of the rule that was added.
+    const parts = inner.val.concat.map(String).map((part) => parseIp(part)?.text ?? part);
     const [source = null] = parts;
     const [protocol = null, port = null] = parts.slice(-2);
     const comment = /^stanza (\d+) _exp_(\d+)$/.exec(String(inner.comment ?? ""));
