@@ -15,6 +15,8 @@ const SYMBOLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+  if_nametoindex: { parameters: ["buffer"], result: "u32" },
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
   dup2: { parameters: ["i32", "i32"], result: "i32" },
   setsid: { parameters: [], result: "i32" },
@@ -67,6 +69,12 @@ export interface Libc {
   openUdpSocket(port: number, receiveBufferBytes: number): number;
   /** One waiting datagram, or null when none waits. Longer payloads than `limit` bytes are cut to it plus one. */
   receiveDatagram(fd: number, limit: number): ReceivedDatagram | null;
+  /** The number of a network interface, new each time one is made; null when there is none of the name. */
+  interfaceIndex(name: string): number | null;
+  /** A socket that is readable whenever an interface comes, goes or changes; see rtnetlink(7). */
+  openLinkMonitor(): number;
+  /** Throws away what waits on a socket. */
+  discardMessages(fd: number): void;
   /** Opens or creates a file for reading and writing, close-on-exec; existing content and mode stay. */
   openFile(path: string, mode: number): number;
   /** Opens an existing file read-only, close-on-exec. */
@@ -100,6 +108,10 @@ const F_WRLCK = 1;
 const F_UNLCK = 2;
 const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
+const AF_NETLINK = 16;
+const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
+const NETLINK_ROUTE = 0;
+const RTMGRP_LINK = 1;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
@@ -109,6 +121,7 @@ const MSG_DONTWAIT = 0x40;
 const EINTR = 4;
 const EAGAIN = 11;
 const EACCES = 13;
+const ENOBUFS = 105;
 const LC_ALL_MASK = 0x1fbf;
 const LOG_PID = 1;
 const LOG_NDELAY = 8;
@@ -188,6 +201,30 @@ export function loadLibc(): Libc {
     return fd;
   }
 
+  function openLinkMonitor(): number {
+    const fd = checked(c.socket(AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE));
+    const address = new Uint8Array(12); // struct sockaddr_nl { family u16, pad u16, pid u32, groups u32 }
+    const view = new DataView(address.buffer);
+    view.setUint16(0, AF_NETLINK, true);
+    view.setUint32(8, RTMGRP_LINK, true);
+    if (c.bind(fd, address, address.length) < 0) {
+      const error = lastError();
+      c.close(fd);
+      throw error;
+    }
+    return fd;
+  }
+
+  function discardMessages(fd: number): void {
+    const rest = new Uint8Array(1);
+    for (;;) {
+      if (c.recv(fd, rest, 1n, MSG_DONTWAIT) >= 0n) continue;
+      // An overrun (ENOBUFS) is told once and says what a message says: something changed.
+      const { errno } = lastError();
+      if (errno !== ENOBUFS && errno !== EINTR) return;
+    }
+  }
+
   // struct msghdr { name, namelen, iov, iovlen, control, controllen, flags }, reused by every call
   const name = new Uint8Array(16);
   const control = new Uint8Array(64);
@@ -238,6 +275,9 @@ export function loadLibc(): Libc {
     waiterFor,
     openUdpSocket,
     receiveDatagram,
+    interfaceIndex: (name) => c.if_nametoindex(cString(name)) || null,
+    openLinkMonitor,
+    discardMessages,
     openFile: (path, mode) => checked(c.open(cString(path), O_RDWR_CREAT_CLOEXEC, mode)),
     openFileReadOnly: (path) => checked(c.open(cString(path), O_RDONLY_CLOEXEC, 0)),
     lockFile(fd) {

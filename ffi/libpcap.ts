@@ -18,6 +18,7 @@ const SYMBOLS = {
   pcap_setfilter: { parameters: ["pointer", "buffer"], result: "i32" },
   pcap_freecode: { parameters: ["buffer"], result: "void" },
   pcap_next_ex: { parameters: ["pointer", "buffer", "buffer"], result: "i32" },
+  pcap_stats: { parameters: ["pointer", "buffer"], result: "i32" },
   pcap_close: { parameters: ["pointer"], result: "void" },
 } as const;
 
@@ -53,7 +54,19 @@ export interface PcapCapture {
   readonly linkType: number;
   /** The next waiting frame as captured; null when none waits, or at a file's end. Throws {@linkcode PcapError} when the capture is dead. */
   next(): Uint8Array | null;
+  /** What came since the start; null for a file and for a capture that is dead. */
+  counters(): PcapCounters | null;
   close(): void;
+}
+
+/** Frames counted by the kernel; see pcap_stats(3PCAP). */
+export interface PcapCounters {
+  /** Frames that matched the filter, the lost ones too. */
+  readonly received: number;
+  /** Frames lost because the buffer was full. */
+  readonly dropped: number;
+  /** Frames that the interface or its driver lost. */
+  readonly droppedByInterface: number;
 }
 
 const ERROR_BUFFER_BYTES = 256;
@@ -153,6 +166,12 @@ function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapC
       const frame = new Uint8Array(length);
       Deno.UnsafePointerView.copyInto(data, frame);
       return frame;
+    },
+    counters(): PcapCounters | null {
+      const statistics = new Uint32Array(3); // struct pcap_stat { recv, drop, ifdrop }
+      if (!open || pcap.pcap_stats(handle, statistics) !== 0) return null;
+      const [received = 0, dropped = 0, droppedByInterface = 0] = statistics;
+      return { received, dropped, droppedByInterface };
     },
     close(): void {
       if (open) pcap.pcap_close(handle);

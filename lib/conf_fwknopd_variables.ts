@@ -38,7 +38,7 @@ export type LogFormat = "text" | "json";
 /**
  * The variables in the order of `--dump-config`: those of fwknopd 2.6.10 for iptables first, with
  * its numbers, then those of its other builds, then our own. PCAP_LOOP_SLEEP, UDPSERV_SELECT_TIMEOUT and NFQ_LOOP_SLEEP are
- * microseconds; all other times are seconds.
+ * microseconds; all other times are seconds. PCAP_BUFFER_SIZE is MiB (2^20 bytes).
  */
 export const SERVER_VARIABLES = {
   CONFIG_FILE: { kind: "text", effect: "works", initial: "/etc/fwknop/fwknopd.conf" },
@@ -215,12 +215,15 @@ export const SERVER_VARIABLES = {
   ENABLE_NAT_PORT_CHECK: { kind: "flag", effect: "works", initial: "Y" },
   ENABLE_FORWARD_DESTINATION: { kind: "flag", effect: "works", initial: "Y" },
   ENABLE_STRICT_SNAT: { kind: "flag", effect: "works", initial: "Y" },
+  ENABLE_FW_TIMEOUT_LIMIT: { kind: "flag", effect: "works", initial: "Y" },
+  ENABLE_STRICT_NUMBERS: { kind: "flag", effect: "works", initial: "Y" },
   LOG_FORMAT: { kind: "log-format", effect: "works", initial: "text" },
   FIREWALL_TYPE: { kind: "firewall-type", effect: "works", initial: "iptables" },
   NFT_EXE: { kind: "text", effect: "works", initial: "/usr/sbin/nft" },
   NFT_ATTACH: { kind: "nft-chain", effect: "works", initial: null },
   NFT_MARK: { kind: "nft-mark", effect: "works", initial: null },
   ENABLE_DEFAULT_DROP: { kind: "hidden-ports", effect: "works", initial: "N" },
+  PCAP_BUFFER_SIZE: { kind: "number", effect: "works", low: 1, high: 1024, initial: "4" },
 } as const satisfies Readonly<Record<string, ServerVariable>>;
 
 /** The name of a variable in fwknopd.conf. */

@@ -15,10 +15,22 @@ export interface CaptureSource {
    * @returns the number of packets taken, datagrams or not; fewer than `limit` when none is left
    */
   drain(limit: number, take: (datagram: Datagram) => void): number;
+  /** What came since the start; null, or not there, where the system does not count it. */
+  counters?(): CaptureCounters | null;
   /** Ends the wait, for good. */
   stop(): void;
   /** Frees what the source holds; only after its wait has ended. */
   close(): void;
+}
+
+/** Packets as the system counted them. */
+export interface CaptureCounters {
+  /** Those that were meant for the capture, the lost ones too. */
+  readonly received: number;
+  /** Those lost because the program did not take them in time. */
+  readonly dropped: number;
+  /** Those that an interface or its driver lost. */
+  readonly droppedByInterface: number;
 }
 
 /** A capture cannot start or cannot go on; the message is one line for the operator. */

@@ -15,10 +15,10 @@ export interface PcapSettings {
   readonly snapshotLength: number;
   /** Also see what this host sends. */
   readonly anyDirection: boolean;
+  /** Bytes of kernel memory for packets that wait for their turn. */
+  readonly bufferBytes: number;
 }
 
-/** A burst of some ten thousand knocks fits until the next turn of the loop. */
-const KERNEL_BUFFER_BYTES = 4 << 20;
 const NO_LIBRARY_HINT =
   "install the package libpcap0.8, or receive knocks on a UDP socket with -U (ENABLE_UDP_SERVER Y)";
 
@@ -38,6 +38,7 @@ export function openPcapSource(native: Native, settings: PcapSettings): CaptureS
     ],
     wait: waiter.wait,
     drain: drainOf(capture, settings.interface),
+    counters: capture.counters,
     stop: waiter.wake,
     close() {
       waiter.close();
@@ -109,7 +110,7 @@ function open(native: Native, settings: PcapSettings): PcapCapture {
     promiscuous: settings.promiscuous,
     filter: settings.filter,
     incomingOnly: !settings.anyDirection,
-    bufferBytes: KERNEL_BUFFER_BYTES,
+    bufferBytes: settings.bufferBytes,
   };
   const hint = "see PCAP_INTF and PCAP_FILTER, or the options -i and -P";
   const { interface: name } = settings;

@@ -3,7 +3,7 @@
 import type { RefusalReason } from "./auth_event.ts";
 import { createReplayMemory, type ReplayMemory } from "./auth_replay.ts";
 import { type Host, reasonOf, type SignalName } from "./host.ts";
-import { type CaptureSource, runCapture } from "./serve_capture.ts";
+import { type CaptureCounters, type CaptureSource, runCapture } from "./serve_capture.ts";
 import { createCommands } from "./serve_commands.ts";
 import { createGpgDecryptor } from "./serve_gpg.ts";
 import type { Log } from "./serve_log.ts";
@@ -105,6 +105,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     return counts;
   }
 
+  const countsText = (): string => formatTally(tally(), source.counters?.() ?? null);
   let endedBy: SignalName | null = null;
   let replacement: CaptureSource | null = null;
   let reloading: Promise<void> = Promise.resolve();
@@ -118,7 +119,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     host.onSignal("SIGHUP", () => {
       reloading = reloading.then(reload);
     }),
-    host.onSignal("SIGUSR1", () => log.info(formatTally(tally()))),
+    host.onSignal("SIGUSR1", () => log.info(countsText())),
   ];
 
   async function reload(): Promise<void> {
@@ -204,8 +205,8 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     await Promise.all(underway);
     await Promise.all([firewall?.stop(), commands?.stop()]);
     replayFile?.close();
+    log.debug(countsText());
     source.close();
-    log.debug(formatTally(tally()));
   }
   log.info("Shutting Down fwknopd.");
   return 0;
@@ -219,8 +220,12 @@ function openReplays(parts: GatewayParts, replays: ReplayMemory): ReplayFile | n
   return openReplayFile(host, config.DIGEST_FILE, replays, log, (record) => keepUntil(record, age));
 }
 
-/** The counts by what became of packets, on one line. */
-function formatTally(tally: Tally): string {
+/** The counts by what became of packets, and the system's own, on one line. */
+function formatTally(tally: Tally, captured: CaptureCounters | null): string {
   const counts = [...tally].map(([what, count]) => `${what} ${count}`);
-  return `Packets: ${counts.length === 0 ? "none" : counts.join(", ")}`;
+  const text = `Packets: ${counts.length === 0 ? "none" : counts.join(", ")}`;
+  if (captured === null) return text;
+  const { received, dropped, droppedByInterface } = captured;
+  return `${text}; captured ${received}, ` +
+    `dropped ${dropped} by the kernel and ${droppedByInterface} by the interface`;
 }

@@ -8,7 +8,8 @@ import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import type { Host, Native } from "./host.ts";
 import type { HttpSettings } from "./net_http.ts";
 import type { CaptureSource } from "./serve_capture.ts";
-import { openPcapFileSource, openPcapSource } from "./serve_capture_pcap.ts";
+import { openInterfaces } from "./serve_capture_interfaces.ts";
+import { openPcapFileSource } from "./serve_capture_pcap.ts";
 import { openStdinSource } from "./serve_capture_stdin.ts";
 import { withTcpServer } from "./serve_capture_tcp.ts";
 import { openUdpSource } from "./serve_capture_udp.ts";
@@ -45,6 +46,7 @@ export interface GatewayOptions {
 const LOOP_TURN = 100;
 /** More than all headers in front of a payload together. */
 const HEADER_BYTES = 256;
+const MEBIBYTE = 1 << 20;
 
 /** Seconds that a time stamp may be off; null for any. */
 export function maxPacketAge(config: ServerConfig): number | null {
@@ -82,7 +84,7 @@ export function openSource(
   if (config.PCAP_FILE !== null) {
     return openPcapFileSource(native, config.PCAP_FILE, config.PCAP_FILTER);
   }
-  const source = openNetworkSource(native, config, options);
+  const source = openNetworkSource(native, config, options, log);
   if (!config.ENABLE_TCP_SERVER) return source;
   return withTcpServer(source, { host, log, timer: systemTimer, port: config.TCPSERV_PORT });
 }
@@ -91,16 +93,24 @@ function openNetworkSource(
   native: Native,
   config: ServerConfig,
   options: GatewayOptions,
+  log: Log,
 ): CaptureSource {
   if (config.ENABLE_UDP_SERVER) return openUdpSource(native, config.UDPSERV_PORT);
-  return openPcapSource(native, {
-    interface: config.PCAP_INTF,
+  return openInterfaces(native, log, {
+    interfaces: listOf(config.PCAP_INTF),
+    endsWithInterface: config.EXIT_AT_INTF_DOWN,
     filter: config.PCAP_FILTER,
     promiscuous: config.ENABLE_PCAP_PROMISC,
     // fwknopd counts headers too and so loses its longest packets.
     snapshotLength: config.MAX_SNIFF_BYTES + HEADER_BYTES,
     anyDirection: options.anyDirection || config.ENABLE_PCAP_ANY_DIRECTION,
+    bufferBytes: config.PCAP_BUFFER_SIZE * MEBIBYTE,
   });
+}
+
+/** The names in a list with commas, each once. */
+function listOf(text: string): string[] {
+  return [...new Set(text.split(",").map((name) => name.trim()))];
 }
 
 /** A firewall that is not started yet; null when none is to be touched. */
@@ -139,6 +149,8 @@ const CAPTURE_VARIABLES = [
   "PCAP_FILTER",
   "ENABLE_PCAP_PROMISC",
   "ENABLE_PCAP_ANY_DIRECTION",
+  "EXIT_AT_INTF_DOWN",
+  "PCAP_BUFFER_SIZE",
   "MAX_SNIFF_BYTES",
 ] as const;
 

@@ -76,7 +76,7 @@ Deno.test("an empty file gives the defaults and nothing to say", () => {
 });
 
 Deno.test("all variables of fwknopd's builds and our own are known, and each default is of its type", () => {
-  assert.equal(serverVariableNames().length, 96);
+  assert.equal(serverVariableNames().length, 98);
   const text = serverVariableNames().flatMap((name) => {
     const { initial } = SERVER_VARIABLES[name];
     return initial === null || name === "CONFIG_FILE" ? [] : [`${name} ${initial};`];
@@ -160,6 +160,19 @@ Deno.test("errors name file, line, column, what is wrong and what would be right
     ["PCAP_INTF = eth1", /f\.conf:1:11: cannot read "=".*\nhint: write PCAP_INTF eth1;/],
   ];
   for (const [text, expected] of cases) assert.match(finding(text, "error"), expected, text);
+});
+
+Deno.test("with ENABLE_STRICT_NUMBERS N numbers are what fwknopd reads, with a warning", () => {
+  const cases: [text: string, seconds: number][] = [["60abc", 60], ["abc", 0], [" 7 ", 7]];
+  for (const [text, seconds] of cases) {
+    const { config, problems } = read(`CMD_EXEC_TIMEOUT ${text}\nENABLE_STRICT_NUMBERS N\n`);
+    assert.equal(config.CMD_EXEC_TIMEOUT, seconds, text);
+    const told = problems.map(formatProblem);
+    if (text.trim() === "7") assert.deepEqual(told, []);
+    else assert.match(told.join(), /^spa: f\.conf:1:18: warning: CMD_EXEC_TIMEOUT .* is read as/);
+  }
+  const { problems } = read("MAX_SPA_PACKET_AGE abc\nENABLE_STRICT_NUMBERS N\n");
+  assert.match(problems.map(formatProblem).join("\n"), /not in the range 1-100000/);
 });
 
 Deno.test("what has no effect is a warning that names it", () => {
@@ -312,7 +325,7 @@ Deno.test("a file that cannot be read is an error where it is named", () => {
 });
 
 Deno.test("findings come in the order of files and lines", () => {
-  const text = "FOO 1\nIPT_INPUT_ACCESS x\nENABLE_TCP_SERVER Y\nPCAP_LOOP_SLEEP 0";
+  const text = "FOO 1\nIPT_INPUT_ACCESS x\nIPFW_MAX_RULES 9\nPCAP_LOOP_SLEEP 0";
   assert.deepEqual(read(text).problems.map((problem) => problem.line), [1, 2, 3, 4]);
 });
 

@@ -1,15 +1,16 @@
 // Every way to see a knock, tried on real interfaces: TCP and HTTP with the port that they need,
 // several interfaces, interfaces that go and come, and a flood of what is no knock.
 
-import { equal, match, ok } from "node:assert/strict";
+import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { writeGatewayFiles } from "./gateway.ts";
-import { HMAC_KEY, KEY, STANZA } from "./knock.ts";
+import { HMAC_KEY, KEY, knockPacket, send, STANZA } from "./knock.ts";
 import {
   ADDRESSES,
   GATEWAY_INTERFACE,
   hasProgram,
   type Lab,
   labMissing,
+  labTool,
   openLab,
   spaCommand,
 } from "./lab.ts";
@@ -116,3 +117,125 @@ labTest("a TCP port that is taken ends the start before any rule is touched", as
   const rules = (text: string): string => text.replaceAll(/^[#:].*$/gm, "");
   equal(rules(await lab.gateway.must(["iptables-save", "-t", "filter"])), rules(before));
 });
+
+/** How many packets a gateway has granted, as SIGUSR1 makes it tell. */
+async function tallyOf(gateway: Watched): Promise<RegExpMatchArray> {
+  const before = gateway.output().length;
+  gateway.signal("SIGUSR1");
+  await gateway.waitFor(new RegExp(`^[^]{${before}}[^]*^Packets: .*captured`, "m"));
+  const line = gateway.output().slice(before).match(
+    /^Packets: (.*); captured (\d+), dropped (\d+) by the kernel and (\d+) by the interface$/m,
+  );
+  ok(line !== null, gateway.output());
+  return line;
+}
+
+labTest(
+  "several interfaces are sniffed at once, and their packets counted together",
+  async (lab) => {
+    const config = `PCAP_INTF ${GATEWAY_INTERFACE}, inside\nPCAP_BUFFER_SIZE 2\n`;
+    const gateway = await startWith(lab, config);
+    match(gateway.output(), /^Sniffing interface: outside\nSniffing interface: inside$/m);
+    await send(lab, knockPacket("tcp/1001"));
+    await gateway.waitFor(/Added access rule .* tcp\/1001, expires/);
+    const packet = knockPacket("tcp/1002", ADDRESSES.inner);
+    await lab.inner.must(labTool("send_udp", ADDRESSES.gatewayInside, "62201", packet));
+    await gateway.waitFor(/Added access rule .* tcp\/1002, expires/);
+    const [, what, captured, dropped] = await tallyOf(gateway);
+    deepEqual([what, captured, dropped], ["granted 2", "2", "0"]);
+    equal(await gateway.stop(), 0);
+  },
+);
+
+labTest("one missing interface of several is a start error that names it", async (lab) => {
+  const config = `PCAP_INTF ${GATEWAY_INTERFACE},nonesuch0\n`;
+  const files = await writeGatewayFiles(lab.directory, config, STANZA);
+  const { status, stderr } = await lab.gateway.run(spaCommand("serve", "-f", ...files.options));
+  equal(status, 1);
+  match(stderr, /cannot capture on "nonesuch0"/);
+});
+
+/** Lays a second cable between client and gateway, with the gateway's end called `extra`. */
+async function layExtraCable(lab: Lab): Promise<void> {
+  const { client, gateway } = lab;
+  await client.must([
+    ..."ip link add extra type veth peer name extra netns".split(" "),
+    gateway.namespace,
+  ]);
+  for (const [host, address] of [[client, "203.0.113.10"], [gateway, "203.0.113.1"]] as const) {
+    await host.must(["ip", "address", "add", `${address}/24`, "dev", "extra"]);
+    await host.must(["ip", "link", "set", "extra", "up"]);
+  }
+}
+
+async function sendExtra(lab: Lab, request: string): Promise<void> {
+  await lab.client.must(labTool("send_udp", "203.0.113.1", "62201", knockPacket(request)));
+}
+
+for (const exit of ["Y", "N"]) {
+  labTest(
+    `an interface set down and up again is sniffed on with EXIT_AT_INTF_DOWN ${exit}`,
+    async (lab) => {
+      await layExtraCable(lab);
+      const gateway = await startWith(lab, `PCAP_INTF extra\nEXIT_AT_INTF_DOWN ${exit}\n`);
+      await sendExtra(lab, "tcp/1001");
+      await gateway.waitFor(/Added access rule .* tcp\/1001, expires/);
+      await lab.gateway.must(["ip", "link", "set", "extra", "down"]);
+      const before = await processTime(gateway);
+      // It answers signals all the while.
+      await tallyOf(gateway);
+      await lab.gateway.must(["ip", "link", "set", "extra", "up"]);
+      ok(await processTime(gateway) - before < 50, "it keeps the processor busy");
+      await knockUntil(lab, gateway);
+      equal(await gateway.stop(), 0);
+    },
+  );
+}
+
+labTest("with EXIT_AT_INTF_DOWN N a gateway waits for its interface to come back", async (lab) => {
+  await layExtraCable(lab);
+  const config = `PCAP_INTF extra,${GATEWAY_INTERFACE}\nEXIT_AT_INTF_DOWN N\n`;
+  const gateway = await startWith(lab, config);
+  for (let round = 1; round <= 2; round++) {
+    await lab.gateway.must(["ip", "link", "delete", "extra"]);
+    await gateway.waitFor(
+      new RegExp(
+        `(The interface "extra" disappeared.*\\n[^]*){${round}}`,
+      ),
+    );
+    await send(lab, knockPacket(`tcp/${1000 + round}`));
+    await gateway.waitFor(new RegExp(`Added access rule .* tcp/${1000 + round}, expires`));
+    await layExtraCable(lab);
+    await gateway.waitFor(new RegExp(`(Sniffing interface: extra\\n[^]*){${round + 1}}`));
+    await sendExtra(lab, `tcp/${2000 + round}`);
+    await gateway.waitFor(new RegExp(`Added access rule .* tcp/${2000 + round}, expires`));
+  }
+  equal(await gateway.stop(), 0);
+  match(gateway.output(), /Shutting Down fwknopd\.\n$/);
+});
+
+labTest("with EXIT_AT_INTF_DOWN Y one of several interfaces ends the server", async (lab) => {
+  await layExtraCable(lab);
+  const gateway = await startWith(lab, `PCAP_INTF ${GATEWAY_INTERFACE},extra\n`);
+  await lab.gateway.must(["ip", "link", "delete", "extra"]);
+  equal(await gateway.ended, 1);
+  match(gateway.output(), /^spa: .*"extra".*interface disappeared\nhint: .*EXIT_AT_INTF_DOWN N/m);
+});
+
+/** Processor time of a gateway so far, in hundredths of a second; see proc(5). */
+async function processTime({ pid }: Watched): Promise<number> {
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+/** Knocks over the extra cable until one is seen: a cable takes a moment to carry anything. */
+async function knockUntil(lab: Lab, gateway: Watched): Promise<void> {
+  for (let attempt = 0; attempt < 20; attempt++) {
+    const port = 3000 + attempt;
+    await sendExtra(lab, `tcp/${port}`);
+    const opened = new RegExp(`Added access rule .* tcp/${port}, expires`);
+    if (await gateway.waitFor(opened, 300).catch(() => null) !== null) return;
+  }
+  throw new Error(`no knock is seen\n${gateway.output()}`);
+}
