@@ -29,6 +29,7 @@ import {
 import { errorAt, type Place, type Problem, sortProblems, warningAt } from "./conf_problem.ts";
 import {
   faultAt,
+  looseNumber,
   nameHint,
   parseConfigLines,
   type ReadText,
@@ -36,7 +37,7 @@ import {
   shownName,
   valuePlace,
 } from "./conf_text.ts";
-import { parseChainSpec, parseFlag, parseWholeNumber } from "./conf_values.ts";
+import { numberInFront, parseChainSpec, parseFlag, parseWholeNumber } from "./conf_values.ts";
 import { parseIpv4 } from "./net_address.ts";
 import { failed, type Parsed, splitList } from "./net_list.ts";
 
@@ -86,6 +87,7 @@ export function parseServerConfig(source: ServerConfigSource): ServerConfigReadi
   for (const setting of commandLine) put(settings, setting);
 
   const texts = effectiveTexts(settings, source.defaults ?? {});
+  loosenNumbers(texts, settings, problems);
   const { config: typed, faulty } = typedConfig(texts, settings, source.defaults ?? {}, problems);
   const config = { ...typed, FIREWALL_TYPE: settledType(typed.FIREWALL_TYPE, settings) };
   problems.push(...crossChecks(config, settings), ...firewallChecks(config, settings));
@@ -191,6 +193,22 @@ function hintForUnknown(name: string): string | null {
   if (Object.hasOwn(FORMER_SERVER_NAMES, name)) return FORMER_SERVER_NAMES[name] ?? null;
   if (Object.hasOwn(ACCESS_VARIABLES, name)) return `${name} belongs in access.conf`;
   return nameHint(serverVariableNames(), name);
+}
+
+/** With ENABLE_STRICT_NUMBERS N, numbers are what fwknopd makes of their texts. */
+function loosenNumbers(
+  texts: Map<ServerVariableName, string>,
+  settings: ReadonlyMap<ServerVariableName, Setting>,
+  problems: Problem[],
+): void {
+  const strict = parseFlag(texts.get("ENABLE_STRICT_NUMBERS") ?? "Y");
+  if (!strict.ok || strict.value) return;
+  for (const [name, setting] of settings) {
+    const number = SERVER_VARIABLES[name].kind === "number" ? numberInFront(setting.value) : null;
+    if (number === null) continue;
+    texts.set(name, number);
+    problems.push(looseNumber(setting, number));
+  }
 }
 
 type Value = ServerConfig[ServerVariableName];

@@ -1,7 +1,7 @@
 // One stanza's settings to a checked stanza: addresses, ports, times, and the parts put together.
 
 import type { RawStanza } from "./conf_access_files.ts";
-import { ACCESS_VARIABLES } from "./conf_access_variables.ts";
+import { ACCESS_VARIABLES, type AccessVariableName } from "./conf_access_variables.ts";
 import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import { hasErrors, type Problem } from "./conf_problem.ts";
 import type { Stanza } from "./conf_stanza.ts";
@@ -9,6 +9,8 @@ import { readCommands, readNat } from "./conf_stanza_commands.ts";
 import { checkKeys, readGpg, readKeys } from "./conf_stanza_keys.ts";
 import { type AccessLookups, createStanzaReader, type StanzaReader } from "./conf_stanza_reader.ts";
 import { parseDay, parseEpoch, parseSeconds } from "./conf_stanza_values.ts";
+import { looseNumber } from "./conf_text.ts";
+import { numberInFront } from "./conf_values.ts";
 import { parseAddressList } from "./net_address.ts";
 import { parsePortList } from "./net_port.ts";
 
@@ -29,11 +31,13 @@ export function buildStanza(
   config: ServerConfig,
   lookups: AccessLookups,
 ): { readonly stanza: Stanza | null; readonly problems: readonly Problem[] } {
-  const reader = createStanzaReader(raw, number);
+  const loosened = config.ENABLE_STRICT_NUMBERS ? { raw, problems: [] } : loosenNumbers(raw);
+  const reader = createStanzaReader(loosened.raw, number);
+  reader.problems.push(...loosened.problems);
   const keys = readKeys(reader);
   const gpg = readGpg(reader, config, lookups);
   checkKeys(reader, { ...keys, ...gpg });
-  const timeouts = readTimeouts(reader);
+  const timeouts = readTimeouts(reader, config);
   const stanza: Stanza = {
     number,
     file: raw.source.place.file,
@@ -43,11 +47,32 @@ export function buildStanza(
     ...keys,
     ...timeouts,
     ...readRequirements(reader),
-    ...readCommands(reader, timeouts.MAX_FW_TIMEOUT, lookups),
+    ...readCommands(reader, timeouts.MAX_FW_TIMEOUT, config, lookups),
     ...readNat(reader, config),
     ...gpg,
   };
   return { stanza: hasErrors(reader.problems) ? null : stanza, problems: reader.problems };
+}
+
+const NUMBERS: readonly AccessVariableName[] = [
+  "FW_ACCESS_TIMEOUT",
+  "MAX_FW_TIMEOUT",
+  "CMD_CYCLE_TIMER",
+  "ACCESS_EXPIRE_EPOCH",
+];
+
+/** Numbers as fwknopd reads them, each with a warning. */
+function loosenNumbers(
+  raw: RawStanza,
+): { readonly raw: RawStanza; readonly problems: readonly Problem[] } {
+  const problems: Problem[] = [];
+  const settings = [...raw.settings].map(([name, setting]) => {
+    const number = NUMBERS.includes(name) ? numberInFront(setting.value) : null;
+    if (number === null) return [name, setting] as const;
+    problems.push(looseNumber(setting, number));
+    return [name, { ...setting, value: number }] as const;
+  });
+  return { raw: { ...raw, settings: new Map(settings) }, problems };
 }
 
 function writtenTexts(reader: StanzaReader): Stanza["written"] {
@@ -71,7 +96,10 @@ function readTargets(
 }
 
 /** A MAX_FW_TIMEOUT that is set limits FW_ACCESS_TIMEOUT, as fwknopd says it does but does not. */
-function readTimeouts(reader: StanzaReader): Pick<Stanza, "FW_ACCESS_TIMEOUT" | "MAX_FW_TIMEOUT"> {
+function readTimeouts(
+  reader: StanzaReader,
+  config: ServerConfig,
+): Pick<Stanza, "FW_ACCESS_TIMEOUT" | "MAX_FW_TIMEOUT"> {
   const seconds = (name: "FW_ACCESS_TIMEOUT" | "MAX_FW_TIMEOUT"): number | null =>
     reader.read(name, (value) => parseSeconds(value, 0, `${name} value not in range`));
   const usual = seconds("FW_ACCESS_TIMEOUT") || DEFAULT_TIMEOUT;
@@ -81,6 +109,11 @@ function readTimeouts(reader: StanzaReader): Pick<Stanza, "FW_ACCESS_TIMEOUT" | 
     return { FW_ACCESS_TIMEOUT: usual, MAX_FW_TIMEOUT: longest };
   }
   const message = "MAX_FW_TIMEOUT < FW_ACCESS_TIMEOUT, honoring MAX_FW_TIMEOUT for";
+  if (!config.ENABLE_FW_TIMEOUT_LIMIT) {
+    const hint = `access lasts ${usual} seconds all the same, since ENABLE_FW_TIMEOUT_LIMIT is N`;
+    reader.warn(limit, `${message} ${reader.tag}`, hint);
+    return { FW_ACCESS_TIMEOUT: usual, MAX_FW_TIMEOUT: longest };
+  }
   const hint = `access lasts ${longest} seconds here; fwknopd gives ${usual} all the same`;
   reader.warn(limit, `${message} ${reader.tag}`, hint);
   return { FW_ACCESS_TIMEOUT: longest, MAX_FW_TIMEOUT: longest };

@@ -20,6 +20,7 @@ import { failed } from "./net_list.ts";
 export function readCommands(
   reader: StanzaReader,
   longest: number,
+  config: ServerConfig,
   lookups: AccessLookups,
 ): Pick<
   Stanza,
@@ -50,7 +51,7 @@ export function readCommands(
     CMD_SUDO_EXEC_GROUP: readGroup(reader, "CMD_SUDO_EXEC_GROUP", lookups),
     CMD_CYCLE_OPEN: command("CMD_CYCLE_OPEN"),
     CMD_CYCLE_CLOSE: CMD_CYCLE_CLOSE === "NONE" ? null : CMD_CYCLE_CLOSE,
-    CMD_CYCLE_TIMER: readTimer(reader, longest),
+    CMD_CYCLE_TIMER: readTimer(reader, config.ENABLE_FW_TIMEOUT_LIMIT ? longest : Infinity),
   };
 }
 

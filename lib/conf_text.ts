@@ -1,7 +1,7 @@
 // The line format that fwknopd.conf and access.conf share, and how their readers get at files.
 
 import type { TextFault } from "./net_list.ts";
-import { errorAt, type Place, type Problem } from "./conf_problem.ts";
+import { errorAt, type Place, type Problem, warningAt } from "./conf_problem.ts";
 import { nearest } from "./conf_suggest.ts";
 
 /** The text of a file, or the system's wording of why there is none. */
@@ -82,6 +82,12 @@ export function faultAt(setting: Setting, fault: TextFault, context = ""): Probl
     `cannot read "${fault.value}": ${context}${fault.why}`,
     fault.hint + comment,
   );
+}
+
+/** The warning for a number that is read as fwknopd reads it: ENABLE_STRICT_NUMBERS is N. */
+export function looseNumber(setting: Setting, number: string): Problem {
+  const message = `${setting.name} "${setting.value}" is read as ${number}`;
+  return warningAt(valuePlace(setting), message, `write ${setting.name} ${number}`);
 }
 
 /** A name for a message, cut at the first character no variable has, since a key may follow. */

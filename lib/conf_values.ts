@@ -36,6 +36,16 @@ export function parseWholeNumber(
   return { ok: true, value: number };
 }
 
+/**
+ * The number that fwknopd reads from a text that is none, which is strtol(3)'s: the digits in front,
+ * or 0. Null when the text is a whole number.
+ */
+export function numberInFront(text: string): string | null {
+  const word = withoutComment(text);
+  if (/^[+-]?\d+$/.test(word)) return null;
+  return /^[+-]?\d+/.exec(word)?.[0] ?? "0";
+}
+
 /** A chain of fwknop's and the one that jumps to it, as `IPT_INPUT_ACCESS` and its like name them. */
 export interface ChainSpec {
   /** What a rule does with a packet, such as `ACCEPT`. */

@@ -372,6 +372,38 @@ Deno.test("a MAX_FW_TIMEOUT that is set limits FW_ACCESS_TIMEOUT, its default do
   assert.deepEqual(times("FW_ACCESS_TIMEOUT 3600"), [3600, 300]);
 });
 
+Deno.test("with ENABLE_FW_TIMEOUT_LIMIT N only what clients ask for is limited, as in fwknopd", () => {
+  const stanza = stanzaOf(
+    "FW_ACCESS_TIMEOUT 60\nMAX_FW_TIMEOUT 10\n" +
+      "CMD_CYCLE_OPEN /bin/open\nCMD_CYCLE_CLOSE /bin/close\nCMD_CYCLE_TIMER 30",
+    "ENABLE_FW_TIMEOUT_LIMIT N\n",
+  );
+  assert.deepEqual(
+    [stanza.FW_ACCESS_TIMEOUT, stanza.MAX_FW_TIMEOUT, stanza.CMD_CYCLE_TIMER],
+    [60, 10, 30],
+  );
+  const told = finding(
+    "FW_ACCESS_TIMEOUT 60\nMAX_FW_TIMEOUT 10",
+    "warning",
+    "ENABLE_FW_TIMEOUT_LIMIT N\n",
+  );
+  assert.match(told, /honoring MAX_FW_TIMEOUT[^]*hint: access lasts 60 seconds all the same/);
+});
+
+Deno.test("with ENABLE_STRICT_NUMBERS N numbers are what fwknopd reads, with a warning", () => {
+  const loose = "ENABLE_STRICT_NUMBERS N\n";
+  assert.equal(stanzaOf("FW_ACCESS_TIMEOUT 45s", loose).FW_ACCESS_TIMEOUT, 45);
+  assert.equal(stanzaOf("FW_ACCESS_TIMEOUT abc", loose).FW_ACCESS_TIMEOUT, 30);
+  assert.equal(stanzaOf("ACCESS_EXPIRE_EPOCH abc", loose).ACCESS_EXPIRE, null);
+  assert.match(
+    finding("MAX_FW_TIMEOUT 90 seconds", "warning", loose),
+    /^spa: a\.conf:4:16: warning: MAX_FW_TIMEOUT "90 seconds" is read as 90\nhint: write MAX_FW_/,
+  );
+  // Only numbers are read so: these are as dangerous as ever.
+  finding("OPEN_PORTS tcp/22-25", "error", loose);
+  finding("FW_ACCESS_TIMEOUT 8388609", "error", loose);
+});
+
 Deno.test("a legacy key is cut to 16 bytes with a warning", () => {
   const text = "SOURCE ANY\nREQUIRE_SOURCE Y\nENCRYPTION_MODE legacy\nKEY 0123456789abcdefg\n";
   const reading = readFiles({ "a.conf": text });
