@@ -2,6 +2,7 @@
 
 import type { ReplayRecord } from "./auth_replay.ts";
 import type { IpAddress } from "./net_address.ts";
+import type { HttpPacket } from "./net_http.ts";
 import { replayDigest } from "./spa_digest.ts";
 
 /** A packet that looks like SPA, and how it came. */
@@ -14,8 +15,8 @@ export interface Knock {
   readonly sourcePort: number;
   readonly destination: IpAddress;
   readonly destinationPort: number;
-  /** The client's address as a proxy tells it: 0.0.0.0 in the packet stands for it. */
-  readonly forwardedFor: IpAddress | null;
+  /** The request that it came in; null when it came by itself. */
+  readonly http: HttpPacket | null;
 }
 
 /**

@@ -83,7 +83,12 @@ export function judgeRequest(
     );
     return "nat-not-enabled";
   }
-  const granted = (useSource ? knock.forwardedFor ?? knock.source : named).text;
+  const badHeader = useSource ? knock.http?.badForwardedFor ?? null : null;
+  if (badHeader !== null) {
+    const why = `value '${badHeader}' is not an IP address`;
+    say("warning", `${prefix} Error parsing X-Forwarded-For header: ${why}`);
+  }
+  const granted = (useSource ? knock.http?.forwardedFor ?? knock.source : named).text;
   const destination = knock.destination.text;
   if (leadsToCommands(stanza, packet)) {
     const origin = { source: granted, packetSource: source, destination };

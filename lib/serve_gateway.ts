@@ -22,6 +22,7 @@ import {
   policyOf,
   type Settings,
 } from "./serve_settings.ts";
+import { systemTimer } from "./serve_timer.ts";
 
 /** What a gateway works with. */
 export interface GatewayParts {
@@ -88,6 +89,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     now: host.now,
     decrypt: gpg.decrypt,
     submit,
+    timer: systemTimer,
   });
 
   /** A grant that the monitor could not carry out counts as what became of it. */
@@ -201,6 +203,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     await reloading;
     if (endedBy !== null) gpg.close();
     await sentry.settled();
+    sentry.flushLog();
     await commands?.stopRunning();
     await Promise.all(underway);
     await Promise.all([firewall?.stop(), commands?.stop()]);

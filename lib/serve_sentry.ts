@@ -12,6 +12,8 @@ import type { Datagram } from "./net_datagram.ts";
 import { formatHexDump } from "./net_hex.ts";
 import { type HttpPacket, isHttpRequest, readHttpPacket } from "./net_http.ts";
 import { type Log, packetId } from "./serve_log.ts";
+import { createRefusalLog } from "./serve_refusal_log.ts";
+import type { Timer } from "./serve_timer.ts";
 import { replayDigest } from "./spa_digest.ts";
 import type { SpaError } from "./spa_error.ts";
 import { checkPacketShape } from "./spa_packet.ts";
@@ -40,6 +42,8 @@ export interface Sentry {
   setPolicy(policy: Policy): void;
   /** Resolves when no datagram waits for gpg any more. */
   settled(): Promise<void>;
+  /** Logs what has only been counted so far, and leaves no timer behind. */
+  flushLog(): void;
   readonly tally: Tally;
 }
 
@@ -53,6 +57,7 @@ export interface SentryParts {
   /** Has gpg decrypt a message; never rejects. */
   readonly decrypt: (request: GpgRequest) => Promise<GpgAnswer["decryption"]>;
   readonly submit: (request: SentryRequest) => void;
+  readonly timer: Timer;
 }
 
 /** What a request carries that may not carry anything. */
@@ -63,6 +68,7 @@ export function createSentry(parts: SentryParts): Sentry {
   const { replays, log, submit } = parts;
   const tally: Tally = new Map();
   const waiting = new Set<Promise<void>>();
+  const refusals = createRefusalLog(log, parts.timer);
   let policy = parts.policy;
 
   function count(what: RefusalReason | "granted"): void {
@@ -81,21 +87,9 @@ export function createSentry(parts: SentryParts): Sentry {
       : null;
     const shape = checkPacketShape(http?.packet ?? datagram.payload);
     if (!shape.ok) return refuseShape(source.text, shape.error);
-    if (http !== null && http.badForwardedFor !== null) {
-      log.warning(
-        `Error parsing X-Forwarded-For header: value '${http.badForwardedFor}' is not an IP address`,
-      );
-    }
     const { protocol, sourcePort, destinationPort } = datagram;
-    const knock: Knock = {
-      wire: shape.value.wire,
-      protocol,
-      source,
-      sourcePort,
-      destination,
-      destinationPort,
-      forwardedFor: http?.forwardedFor ?? null,
-    };
+    const { wire } = shape.value;
+    const knock: Knock = { wire, protocol, source, sourcePort, destination, destinationPort, http };
     const deliberation = decide(knock, policy, replays, parts.now() / 1000);
     const step = deliberation.next();
     if (step.done) return conclude(knock, step.value, policy);
@@ -105,20 +99,22 @@ export function createSentry(parts: SentryParts): Sentry {
   }
 
   function refuseShape(source: string, { code, text }: SpaError): void {
-    log.debug(
-      `[${source}] preprocess_spa_data() returned error ${code}: '${text}' for incoming packet.`,
-    );
-    log.decision?.({
-      level: "debug",
-      id: null,
-      source,
-      stanza: null,
-      outcome: "not-a-packet",
-      asked: null,
-      address: null,
-      seconds: null,
-    });
     count("not-a-packet");
+    refusals.tell("not-a-packet", log.verbosity > 0 ? 1 : 0, () => {
+      log.debug(
+        `[${source}] preprocess_spa_data() returned error ${code}: '${text}' for incoming packet.`,
+      );
+      log.decision?.({
+        level: "debug",
+        id: null,
+        source,
+        stanza: null,
+        outcome: "not-a-packet",
+        asked: null,
+        address: null,
+        seconds: null,
+      });
+    });
   }
 
   /** Other datagrams are judged meanwhile; this one goes on under the policy that it began with. */
@@ -137,28 +133,41 @@ export function createSentry(parts: SentryParts): Sentry {
   }
 
   function conclude(knock: Knock, decision: Decision, itsPolicy: Policy): void {
-    for (const { level, text } of decision.events) log[level](text);
-    const { verdict, stanza, asked } = decision;
-    const source = knock.source.text;
-    count(typeof verdict === "object" ? "granted" : verdict);
-    // What becomes of a grant is the monitor's to tell.
-    if (typeof verdict !== "object") {
-      log.decision?.({
-        level: "warning",
-        id: packetId(replayDigest(knock.wire)),
-        source,
-        stanza,
-        outcome: verdict,
-        asked,
-        address: null,
-        seconds: null,
-      });
+    const { verdict, asked, events } = decision;
+    if (typeof verdict === "object") {
+      count("granted");
+      // What becomes of a grant is the monitor's to tell.
+      for (const { level, text } of events) log[level](text);
+    } else {
+      count(verdict);
+      const write = (): void => tellRefusal(knock, decision, verdict);
+      // Whoever holds the keys has every packet told; of a replay nobody knows who sent it.
+      if (asked !== null) write();
+      else refusals.tell(verdict, events.length, write);
     }
     if (decision.remember !== null) {
       replays.prune(parts.now() / 1000);
       replays.add(decision.remember, keepUntil(decision.remember, itsPolicy));
     }
-    passOn(source, decision);
+    passOn(knock.source.text, decision);
+  }
+
+  function tellRefusal(
+    knock: Knock,
+    { events, stanza, asked }: Decision,
+    outcome: RefusalReason,
+  ): void {
+    for (const { level, text } of events) log[level](text);
+    log.decision?.({
+      level: "warning",
+      id: packetId(replayDigest(knock.wire)),
+      source: knock.source.text,
+      stanza,
+      outcome,
+      asked,
+      address: null,
+      seconds: null,
+    });
   }
 
   function passOn(packetSource: string, decision: Decision): void {
@@ -174,6 +183,7 @@ export function createSentry(parts: SentryParts): Sentry {
     settled: async () => {
       while (waiting.size > 0) await Promise.all(waiting);
     },
+    flushLog: refusals.flush,
     tally,
   };
 }

@@ -17,6 +17,7 @@ import {
   type SentryParts,
   type SentryRequest,
 } from "../lib/serve_sentry.ts";
+import type { Timer } from "../lib/serve_timer.ts";
 
 /** The stanzas of an access.conf text; throws for errors in it. */
 export function stanzasOf(text: string, serverText = ""): readonly Stanza[] {
@@ -68,6 +69,8 @@ export interface BenchSettings {
   /** Of fwknopd.conf. */
   readonly serverText?: string;
   readonly http?: HttpSettings | null;
+  /** Without one, no summary of refusals comes. */
+  readonly timer?: Timer;
 }
 
 /** Puts a sentry over the stanzas. */
@@ -83,6 +86,7 @@ export function openBench(stanzas: readonly Stanza[], settings: BenchSettings): 
     now: () => bench.time * 1000,
     decrypt: settings.decrypt ?? (() => Promise.reject(new Error("no gpg here"))),
     submit: (request) => requests.push(request),
+    timer: settings.timer ?? (() => () => {}),
   });
   const counted = (before: ReadonlyMap<string, number>): string => {
     const [what] = [...sentry.tally].find(([name, count]) => count !== (before.get(name) ?? 0)) ??

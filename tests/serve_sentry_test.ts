@@ -96,7 +96,8 @@ Deno.test("0.0.0.0 stands for X-Forwarded-For where that is believed, and stanza
     strictEqual(bench.requests[0]?.grant?.source, source);
     strictEqual(bench.requests[0]?.packetSource, "192.0.2.10");
     const told = bench.lines.some(({ text }) =>
-      text === "Error parsing X-Forwarded-For header: value 'unknown' is not an IP address"
+      text === "[192.0.2.10] (stanza #1) Error parsing X-Forwarded-For header: " +
+          "value 'unknown' is not an IP address"
     );
     strictEqual(told, header === "unknown");
   }

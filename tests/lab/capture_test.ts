@@ -222,6 +222,37 @@ labTest("with EXIT_AT_INTF_DOWN Y one of several interfaces ends the server", as
   match(gateway.output(), /^spa: .*"extra".*interface disappeared\nhint: .*EXIT_AT_INTF_DOWN N/m);
 });
 
+const JUNK = 20_000;
+const JUNK_A_SECOND = 5_000;
+const KNOCKS = 10;
+
+labTest("a flood of junk keeps out no knock and does not fill the log", async (lab) => {
+  const gateway = await startWith(lab, SNIFF);
+  const flood = lab.client.start(
+    labTool("flood", ADDRESSES.gateway, "62201", String(JUNK), String(JUNK_A_SECOND)),
+  );
+  await flood.waitFor(/begins/);
+  for (let index = 0; index < KNOCKS; index++) {
+    await send(lab, knockPacket(`tcp/${1000 + index}`));
+    await gateway.waitFor(new RegExp(`Added access rule .* tcp/${1000 + index}, expires`), 2000);
+  }
+  ok(!flood.output().includes("done"), "the flood was over before the knocks were");
+  await flood.waitFor(/done/);
+  await gateway.waitFor(/Refused without a line each: .*hmac-mismatch \d+/);
+  const [line, what] = await tallyOf(gateway);
+  match(line, /dropped 0 by the kernel/);
+  const count = (reason: string): number =>
+    Number(new RegExp(`${reason} (\\d+)`).exec(what ?? "")?.[1]);
+  deepEqual(
+    [count("granted"), count("hmac-mismatch"), count("not-a-packet")],
+    [KNOCKS, JUNK / 2, JUNK / 2],
+  );
+  equal(await gateway.stop(), 0);
+  // Some thirty lines a second and two for each grant, where fwknopd writes one for each packet.
+  const lines = gateway.output().split("\n").length;
+  ok(lines < 500, `${lines} lines`);
+});
+
 /** Processor time of a gateway so far, in hundredths of a second; see proc(5). */
 async function processTime({ pid }: Watched): Promise<number> {
   const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
