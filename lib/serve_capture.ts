@@ -45,29 +45,36 @@ export class CaptureError extends Error {
   }
 }
 
-/** Packets taken at a time, so that a flood leaves turns for firewall, timers and signals. */
+/** Packets taken at a time, between two looks at the clock. */
 const BATCH = 64;
+/** Milliseconds after which a flood leaves a turn to firewall, timers and signals; a turn costs one. */
+const TURN = 5;
 
 /**
  * Hands over datagrams until the source is stopped or `packetLimit` packets have been taken.
  *
  * @param packetLimit 0 for no limit
+ * @param monotonic milliseconds from some start
  * @returns what ended it
  */
 export async function runCapture(
   source: CaptureSource,
   packetLimit: number,
   take: (datagram: Datagram) => void,
+  monotonic: () => number = () => performance.now(),
 ): Promise<"stopped" | "limit"> {
   let taken = 0;
   while (await source.wait()) {
+    let turnEnds = monotonic() + TURN;
     for (;;) {
       const room = packetLimit === 0 ? BATCH : Math.min(BATCH, packetLimit - taken);
       const count = source.drain(room, take);
       taken += count;
       if (packetLimit !== 0 && taken >= packetLimit) return "limit";
       if (count < room) break;
+      if (monotonic() < turnEnds) continue;
       await nextTurn();
+      turnEnds = monotonic() + TURN;
     }
   }
   return "stopped";

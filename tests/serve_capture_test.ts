@@ -1,4 +1,4 @@
-import { deepStrictEqual, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import type { Datagram } from "../lib/net_datagram.ts";
 import { CaptureError, type CaptureSource, runCapture } from "../lib/serve_capture.ts";
 
@@ -63,8 +63,11 @@ Deno.test("runCapture() lets timers run while packets keep coming", async () => 
     else setTimeout(tick, 0);
   };
   setTimeout(tick, 0);
-  strictEqual(await runCapture(endless, 0, () => {}), "stopped");
+  let milliseconds = 0;
+  const clock = (): number => milliseconds++;
+  strictEqual(await runCapture(endless, 0, () => {}, clock), "stopped");
   strictEqual(timersRun, 3);
+  ok(milliseconds < 100, "a turn takes a few milliseconds");
 });
 
 Deno.test("runCapture() ends with the source's error when the source dies", async () => {
