@@ -149,8 +149,15 @@ export interface FirewallPlanner {
   setUp(flush: boolean): Plan<SetUpOutcome>;
   /** The rules that give a grant its access. */
   rulesFor(grant: FirewallGrant): RuleChoice;
-  /** Adds all of the rules or none; repairs chains and jumps that somebody removed. */
-  add(rules: readonly FirewallRule[]): Plan<AddOutcome>;
+  /**
+   * Adds all of the rules or none; repairs chains and jumps that somebody removed.
+   *
+   * @param renewed those of the rules that are there already and get a new end; none by default
+   */
+  add(
+    rules: readonly FirewallRule[],
+    renewed?: ReadonlySet<FirewallRule>,
+  ): Plan<AddOutcome>;
   /** Removes rules by content. */
   remove(rules: readonly FirewallRule[]): Plan<RemoveOutcome>;
   /** Removes chains, jumps and all rules of ours, also those of an earlier run. */

@@ -20,7 +20,7 @@ import {
   type Place,
   type PlaceConfig,
 } from "./fw_nftables_place.ts";
-import { parseRuleset, type Ruleset } from "./fw_nftables_ruleset.ts";
+import { parseRuleset, type Ruleset, sameTable } from "./fw_nftables_ruleset.ts";
 import { isOurJump, removalScript, setsIn, setUpScript } from "./fw_nftables_script.ts";
 import { elementScript, elementsOf, parseElements, setsFor } from "./fw_nftables_sets.ts";
 import type { ProgramResult } from "./host.ts";
@@ -74,8 +74,14 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     return { ok: true, lines, kept: chains.flatMap(({ rules }) => rules.flatMap(keptRule)) };
   }
 
-  function* add(rules: readonly FirewallRule[]): Plan<AddOutcome> {
-    const first = yield* addElements(rules);
+  function* add(
+    rules: readonly FirewallRule[],
+    renewed: ReadonlySet<FirewallRule> = new Set(),
+  ): Plan<AddOutcome> {
+    const all = new Set(rules);
+    let first = yield* addElements(rules, renewed);
+    // One that is about to end is no longer known, but still there.
+    if (!first.ok && first.exists) first = yield* addElements(rules, all);
     if (first.ok) return { ok: true, repaired: [], lost: [] };
     // Somebody may have flushed the ruleset, such as by loading it again from its file.
     const before = place;
@@ -89,7 +95,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
       .filter((name) => !there.includes(name)).map((name) => `${family} ${table} ${name}`);
     const moved = before === null || describePlace(before) !== describePlace(done.place);
     const repaired = lost.length > 0 || moved ? [describePlace(done.place)] : [];
-    const second = yield* addElements(rules);
+    const second = yield* addElements(rules, all);
     if (second.ok) return { ok: true, repaired, lost };
     const blames = second.status === 1 ? "rules" : "firewall";
     return { ok: false, reason: second.reason, blames, repaired, lost };
@@ -98,20 +104,24 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
   /** In a chain of somebody else, a look whether the jump is still there goes on beside. */
   function* addElements(
     rules: readonly FirewallRule[],
-  ): Plan<{ ok: true } | { ok: false; reason: string; status: number }> {
+    mayExist: ReadonlySet<FirewallRule>,
+  ): Plan<{ ok: true } | { ok: false; reason: string; status: number; exists?: boolean }> {
     if (place === null) return { ok: false, reason: "nothing is set up", status: 1 };
     const { table } = place;
-    const script = rules.flatMap((rule) => elementScript(table, rule));
-    const look = place.kind === "attached" ? [chainCall(program, place)] : [];
+    const script = rules.flatMap((rule) => elementScript(table, rule, mayExist.has(rule)));
+    // `list chain` would fetch all elements of the table's sets.
+    const look = place.kind === "attached"
+      ? [readingCall(program, "--json", "--terse", "list", "ruleset", table.family)]
+      : [];
     const [result, beside] = yield [scriptCall(program, script), ...look];
     if (result?.status !== 0) {
       const reason = explain(program, script, result);
-      return { ok: false, reason, status: result?.status ?? 127 };
+      const exists = /File exists/.test(result?.stderr ?? "");
+      return { ok: false, reason, status: result?.status ?? 127, exists };
     }
     const chains = parseRuleset(beside?.stdout ?? "")?.chains ?? [];
-    if (look.length === 0 || chains.some((chain) => chain.rules.some(isOurJump))) {
-      return { ok: true };
-    }
+    const jumps = chains.some((chain) => sameTable(chain, table) && chain.rules.some(isOurJump));
+    if (look.length === 0 || jumps) return { ok: true };
     return { ok: false, reason: "the jump to our chain is gone", status: 1 };
   }
 
@@ -207,11 +217,6 @@ function* listSets(
       rules: rules ?? [],
     };
   });
-}
-
-function chainCall(program: string, { chain }: Extract<Place, { kind: "attached" }>): FirewallCall {
-  const { family, table, chain: name } = chain;
-  return readingCall(program, "--json", "--terse", "list", "chain", family, table, name);
 }
 
 function readingCall(program: string, ...args: readonly string[]): FirewallCall {

@@ -82,15 +82,19 @@ export function elementsOf(
 }
 
 /**
- * The lines that put an element in with its whole time. An element that is there keeps its time
- * when it is added again, and one that ends this moment cannot be deleted: so it is added,
- * deleted and added, all in one transaction.
+ * The lines that put an element in with its whole time.
+ *
+ * @param mayExist whether it may be there, with another time. It would keep that when it is added
+ *   again, and one that ends this moment cannot be deleted: so it is added, deleted and added, all
+ *   in one transaction. As the kernel takes some 15 ms more for that, one that is not expected is
+ *   created, which fails if it is there
  */
-export function elementScript(table: NftTable, rule: FirewallRule): string[] {
+export function elementScript(table: NftTable, rule: FirewallRule, mayExist: boolean): string[] {
   const set = `element ${table.family} ${table.table} ${rule.chain}`;
   const seconds = rule.life?.seconds ?? 0;
   const comment = `stanza ${rule.life?.stanza ?? 0} _exp_${rule.expires}`;
   const whole = `{ ${rule.text} timeout ${seconds}s comment "${comment}" }`;
+  if (!mayExist) return [`create ${set} ${whole}`];
   return [`add ${set} ${whole}`, `delete ${set} { ${rule.text} }`, `add ${set} ${whole}`];
 }
 

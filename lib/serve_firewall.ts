@@ -152,7 +152,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
     const fresh = freshRules(requests);
     if (fresh.size > 0) {
       const rules = [...fresh];
-      const outcome = await runPlan(host, log, planner.add(rules));
+      const renewed = new Set(rules.filter((rule) => book.has(rule)));
+      const outcome = await runPlan(host, log, planner.add(rules, renewed));
       for (const line of outcome.repaired) log.info(line);
       for (const chain of outcome.lost) book.forgetChain(chain);
       if (!outcome.ok) return await openApart(requests, outcome);

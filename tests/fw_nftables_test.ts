@@ -152,6 +152,7 @@ Deno.test("acceptsMark() knows the ways in which rules match a mark", () => {
 const ONE = base("inet filter input", "drop");
 const MARKED = base("inet filter input", "drop", [match(MARK, 1), ACCEPT]);
 const NAMED = { family: "inet", table: "filter", chain: "input" } as const;
+const HIDING = base("inet spa input", "accept");
 const HIDDEN = [{ protocol: "tcp", port: 22 }] as const;
 
 Deno.test("choosePlace() takes a place where a grant opens, and refuses every other", () => {
@@ -197,8 +198,13 @@ Deno.test("an element names address, protocol and port, lasts its time and tells
   assert(first && second);
   assert.equal(second.text, "192.0.2.10 . udp . 1194");
   const element = "element inet filter spa_access4 { 192.0.2.10 . tcp . 22";
-  const whole = `add ${element} timeout 30s comment "stanza 3 _exp_1795323530" }`;
-  assert.deepEqual(elementScript(TABLE, first), [whole, `delete ${element} }`, whole]);
+  const whole = `${element} timeout 30s comment "stanza 3 _exp_1795323530" }`;
+  assert.deepEqual(elementScript(TABLE, first, false), [`create ${whole}`]);
+  assert.deepEqual(elementScript(TABLE, first, true), [
+    `add ${whole}`,
+    `delete ${element} }`,
+    `add ${whole}`,
+  ]);
 });
 
 Deno.test("elementsOf() takes the set of the address's version, where the table has it", () => {
@@ -243,7 +249,7 @@ Deno.test("parseElements() gives back the text, end and stanza of every element 
       const [rule] = choice.rules;
       const set = setsFor("inet", to).find(({ name }) => name === rule?.chain);
       assert(rule && set);
-      const [script = ""] = elementScript(TABLE, rule);
+      const [script = ""] = elementScript(TABLE, rule, false);
       const [, key = "", comment] = /\{ (.*) timeout .* comment "(.*)" \}$/.exec(script) ?? [];
       const concat = key.split(" . ").map((part) => /^\d+$/.test(part) ? Number(part) : part);
       const elem = [{ elem: { val: { concat }, timeout: 30, expires: 29, comment } }];
@@ -295,18 +301,20 @@ function fakeNft(objects: readonly Json[]): {
   objects: readonly Json[];
   scripts: string[];
   refuse: RegExp | null;
+  reason: string;
   run(call: ProgramCall): ProgramResult;
 } {
   return {
     objects,
     scripts: [],
     refuse: null,
+    reason: "No such file or directory",
     run(call) {
       if (call.stdin === undefined) return { status: 0, stdout: json(this.objects), stderr: "" };
       const lines = call.stdin.split("\n");
       const bad = lines.findIndex((line) => this.refuse?.test(line));
       if (bad >= 0) {
-        const stderr = `/dev/stdin:${bad + 1}:1-9: Error: No such file or directory\nline\n^^^^\n`;
+        const stderr = `/dev/stdin:${bad + 1}:1-9: Error: ${this.reason}\nline\n^^^^\n`;
         return { status: 1, stdout: "", stderr };
       }
       this.scripts.push(call.stdin);
@@ -351,6 +359,21 @@ Deno.test("a refused element is a failure that names the line, and removing cost
   assert.match(outcome.reason, /No such file or directory \(add element .* udp \. 1194 timeout/);
   const removed = follow(planner.remove(choice.rules), () => assert.fail("ran a program"));
   assert.deepEqual(removed.removed, choice.rules);
+});
+
+Deno.test("an element that is unexpectedly there gets its whole time all the same", () => {
+  const nft = fakeNft(HIDING);
+  const planner = nftablesPlanner({ ...CONFIG, ENABLE_DEFAULT_DROP: HIDDEN });
+  const run = nft.run.bind(nft);
+  follow(planner.setUp(true), run);
+  const choice = planner.rulesFor(GRANT);
+  assert(choice.ok);
+  nft.refuse = /^create element .* 1194/;
+  nft.reason = "File exists";
+  nft.scripts.length = 0;
+  assert.deepEqual(follow(planner.add(choice.rules), run), { ok: true, repaired: [], lost: [] });
+  const operations = nft.scripts.join("").split("\n").map((line) => line.split(" ")[0]);
+  assert.deepEqual(operations, ["add", "delete", "add", "add", "delete", "add", ""]);
 });
 
 Deno.test("a grant that needs address translation is refused with the reason", () => {

@@ -164,6 +164,25 @@ for (
   });
 }
 
+const MANUAL = Deno.readTextFileSync(new URL("../../docs/firewalls.md", import.meta.url));
+const DOCUMENTED = [...MANUAL.matchAll(/^```nft\n([^]*?)^```$/gm)].map(([, text = ""]) => text);
+strictEqual(DOCUMENTED.length, 2);
+
+for (const [index, rules] of DOCUMENTED.entries()) {
+  labTest(
+    `ruleset ${index + 1} of docs/firewalls.md hides, and a grant opens`,
+    rules,
+    async (lab) => {
+      await startService(lab);
+      const gateway = await startGateway(lab, await filesFor(lab, ""));
+      strictEqual(await probe(lab, 22), "filtered");
+      await knock(lab, gateway);
+      strictEqual(await probe(lab, 22), "open");
+      await gateway.stop();
+    },
+  );
+}
+
 labTest(
   "with a destination rule only the address that was knocked at opens",
   CLOSED_INPUT,
@@ -241,6 +260,21 @@ labTest(
     strictEqual(left.length, 1);
     ok(left.every((seconds) => seconds > 40 && seconds <= 60), `${left} seconds left`);
     doesNotMatch(gateway.output(), /Removed rule/);
+    await gateway.stop();
+  },
+);
+
+labTest(
+  "an element that is there unknown to the server, and ends soon, gets its whole time",
+  CLOSED_INPUT,
+  async (lab) => {
+    const gateway = await startGateway(lab, await filesFor(lab, ""));
+    const element = `${ADDRESSES.client} . tcp . 22`;
+    const set = ["element", "inet", "filter", "spa_access4"];
+    await lab.gateway.must(["nft", "add", ...set, `{ ${element} timeout 20s }`]);
+    await knock(lab, gateway, 90);
+    const listing = await lab.gateway.must(["nft", "list", "set", ...set.slice(1)]);
+    match(listing, /192\.0\.2\.10 \. tcp \. 22 timeout 1m30s expires 1m/);
     await gateway.stop();
   },
 );
