@@ -3,7 +3,7 @@
 
 import { deepEqual, equal, match, ok } from "node:assert/strict";
 import { writeGatewayFiles } from "./gateway.ts";
-import { HMAC_KEY, KEY, knockPacket, send, STANZA } from "./knock.ts";
+import { HMAC_KEY, KEY, knockPacket, probe, send, STANZA } from "./knock.ts";
 import {
   ADDRESSES,
   GATEWAY_INTERFACE,
@@ -116,6 +116,30 @@ labTest("a TCP port that is taken ends the start before any rule is touched", as
   ok(!stderr.includes("FWKNOP_INPUT"));
   const rules = (text: string): string => text.replaceAll(/^[#:].*$/gm, "");
   equal(rules(await lab.gateway.must(["iptables-save", "-t", "filter"])), rules(before));
+});
+
+labTest("a reload changes the capture and keeps the TCP port, or gives it up", async (lab) => {
+  await takeTcp(lab);
+  const files = await writeGatewayFiles(lab.directory, TCP_SERVER, STANZA);
+  const gateway = lab.gateway.start(spaCommand("serve", "-f", ...files.options));
+  await gateway.waitFor(/Starting fwknopd main event loop/);
+  const filter = (text: string): string =>
+    TCP_SERVER.replace(/PCAP_FILTER .*/, `PCAP_FILTER ${text}`);
+  await Deno.writeTextFile(files.config, filter("tcp dst port 62201"));
+  gateway.signal("SIGHUP");
+  await gateway.waitFor(/Kicking off TCP server[^]*Kicking off TCP server[^]*PCAP filter.*tcp dst/);
+  const knock = spaCommand(
+    ...[...OURS, "--key-rijndael", KEY, "--key-hmac", HMAC_KEY, "-P", "tcp", "-A", "tcp/1001"],
+    ...["-a", ADDRESSES.client, "-D", ADDRESSES.gateway],
+  );
+  await lab.client.must(knock);
+  await gateway.waitFor(/Added access rule .* tcp\/1001, expires/);
+
+  await Deno.writeTextFile(files.config, SNIFF);
+  gateway.signal("SIGHUP");
+  await gateway.waitFor(/PCAP filter is: 'udp port 62201'/);
+  equal(await probe(lab, 62201), "closed");
+  equal(await gateway.stop(), 0);
 });
 
 /** How many packets a gateway has granted, as SIGUSR1 makes it tell. */
