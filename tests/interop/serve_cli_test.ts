@@ -1,6 +1,6 @@
 // `spa serve` beside the real fwknopd, given the same command lines: what scripts rely on is equal.
 
-import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, rejects, strictEqual } from "node:assert/strict";
 import { type GatewayFiles, writeGatewayFiles } from "../lab/gateway.ts";
 import { STANZA } from "../lab/knock.ts";
 import { hasProgram, type Lab, labMissing, openLab, spaCommand } from "../lab/lab.ts";
@@ -77,6 +77,10 @@ const REFUSED: readonly (readonly string[])[] = [
   ["-O", "/nonesuch.conf"],
   ["-r", "relative/path", "-f"],
   ["-f", "-i", "nonesuch0"],
+  // Parts of other builds.
+  ["-n"],
+  ["--afl-pkt-file", "/dev/null"],
+  ["--fault-injection-tag", "tag"],
 ];
 
 labTest("what fwknopd refuses is refused with the same exit status", async (lab) => {
@@ -222,7 +226,36 @@ labTest("the daemon is found by its pid file, wherever that is", async (lab) => 
     const kill = await lab.gateway.run(["fwknopd", ...files.options, "-p", pidFile, "-K"]);
     match(kill.stdout, /^Killed fwknopd \(pid=\d+\)/);
     strictEqual((await ask("-S")).status, 1);
+    await rejects(Deno.stat(pidFile), Deno.errors.NotFound);
   } finally {
     await ask("-K");
   }
+});
+
+labTest("a stale pid file ends no stranger and is left alone, unlike with fwknopd", async (lab) => {
+  const outcome = async (program: readonly string[]): Promise<[boolean, boolean]> => {
+    const files = await writeGatewayFiles(lab.directory, "PCAP_INTF lo\n", STANZA);
+    await Deno.mkdir(files.runDirectory, { mode: 0o700 });
+    const pidFile = `${files.runDirectory}/fwknopd.pid`;
+    // The process itself must have the number, which it would not behind ip-netns(8).
+    const stranger = new Deno.Command("sleep", { args: ["60"] }).spawn();
+    const text = `${stranger.pid}\n`;
+    await Deno.writeTextFile(pidFile, text, { mode: 0o600 });
+    const ask = (option: string): Promise<Finished> =>
+      lab.gateway.run([...program, ...files.options, option]);
+    strictEqual((await ask("-S")).status, 1);
+    const unchanged = await Deno.readTextFile(pidFile) === text;
+    await Deno.writeTextFile(pidFile, text, { mode: 0o600 });
+    await ask("-K");
+    try {
+      // A signal that was sent before is there before this one.
+      stranger.kill("SIGKILL");
+    } catch {
+      // It has ended.
+    }
+    const { signal } = await stranger.status;
+    return [unchanged, signal === "SIGKILL"];
+  };
+  deepStrictEqual(await outcome(spaCommand("serve")), [true, true]);
+  deepStrictEqual(await outcome(["fwknopd"]), [false, false]);
 });

@@ -1,6 +1,6 @@
 // `spa serve` on a real firewall: what a person at the client's and the gateway's keyboard would see.
 
-import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, ok, rejects, strictEqual } from "node:assert/strict";
 import { replayDigest } from "../../lib/spa_digest.ts";
 import { savedRules, serve, startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, probe, send, STANZA } from "./knock.ts";
@@ -79,6 +79,16 @@ labTest("a packet is not accepted twice, not even after a restart", async (lab) 
   await send(lab, packet);
   await second.waitFor(/Replay detected from source IP: 192\.0\.2\.10/);
   ok(!second.output().includes("Added access rule"));
+});
+
+labTest("with ENABLE_DIGEST_PERSISTENCE N a packet is not accepted twice either", async (lab) => {
+  const config = `${SNIFF}ENABLE_DIGEST_PERSISTENCE N\n`;
+  const files = await writeGatewayFiles(lab.directory, config, STANZA);
+  const gateway = await startGateway(lab, files);
+  const packet = knockPacket("tcp/22");
+  await send(lab, packet, packet);
+  await gateway.waitFor(/Replay detected from source IP: 192\.0\.2\.10/);
+  await rejects(Deno.stat(`${files.runDirectory}/digest.cache`), Deno.errors.NotFound);
 });
 
 labTest(
