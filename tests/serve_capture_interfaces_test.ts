@@ -27,11 +27,9 @@ function machine(...names: readonly string[]) {
         if (!open.has(fd)) faults.push(`waits for ${fd}, which is closed`);
         if (woken) return Promise.resolve(false);
         const { promise, resolve } = Promise.withResolvers<boolean>();
-        waits.set(fd, (more) => {
-          waits.delete(fd);
-          resolve(more);
-        });
-        return promise;
+        waits.set(fd, resolve);
+        // A wait is over only when it says so, not when it is woken.
+        return promise.finally(() => waits.delete(fd));
       },
       wake: () => {
         woken = true;
