@@ -20,8 +20,8 @@ import {
   type Place,
   type PlaceConfig,
 } from "./fw_nftables_place.ts";
-import { parseRuleset, type Ruleset, sameTable } from "./fw_nftables_ruleset.ts";
-import { isOurJump, removalScript, setsIn, setUpScript } from "./fw_nftables_script.ts";
+import { parseRuleset, type Ruleset } from "./fw_nftables_ruleset.ts";
+import { JUMP, removalScript, setsIn, setUpScript } from "./fw_nftables_script.ts";
 import { elementScript, elementsOf, parseElements, setsFor } from "./fw_nftables_sets.ts";
 import type { ProgramResult } from "./host.ts";
 
@@ -101,27 +101,24 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     return { ok: false, reason: second.reason, blames, repaired, lost };
   }
 
-  /** In a chain of somebody else, a look whether the jump is still there goes on beside. */
+  /** In a chain of somebody else, the same call looks whether the jump is still there. */
   function* addElements(
     rules: readonly FirewallRule[],
     mayExist: ReadonlySet<FirewallRule>,
   ): Plan<{ ok: true } | { ok: false; reason: string; status: number; exists?: boolean }> {
     if (place === null) return { ok: false, reason: "nothing is set up", status: 1 };
     const { table } = place;
-    const script = rules.flatMap((rule) => elementScript(table, rule, mayExist.has(rule)));
-    // `list chain` would fetch all elements of the table's sets.
-    const look = place.kind === "attached"
-      ? [readingCall(program, "--json", "--terse", "list", "ruleset", table.family)]
-      : [];
-    const [result, beside] = yield [scriptCall(program, script), ...look];
+    const elements = rules.flatMap((rule) => elementScript(table, rule, mayExist.has(rule)));
+    // `list chain` would fetch all elements of the table's sets, and with JSON nft takes no script.
+    const look = place.kind === "attached" ? [`list ruleset ${table.family}`] : [];
+    const script = [...elements, ...look];
+    const [result] = yield [scriptCall(program, script)];
     if (result?.status !== 0) {
       const reason = explain(program, script, result);
       const exists = /File exists/.test(result?.stderr ?? "");
       return { ok: false, reason, status: result?.status ?? 127, exists };
     }
-    const chains = parseRuleset(beside?.stdout ?? "")?.chains ?? [];
-    const jumps = chains.some((chain) => sameTable(chain, table) && chain.rules.some(isOurJump));
-    if (look.length === 0 || jumps) return { ok: true };
+    if (look.length === 0 || result.stdout.includes(JUMP)) return { ok: true };
     return { ok: false, reason: "the jump to our chain is gone", status: 1 };
   }
 
@@ -226,7 +223,7 @@ function readingCall(program: string, ...args: readonly string[]): FirewallCall 
 
 function scriptCall(program: string, script: readonly string[]): FirewallCall {
   const stdin = script.map((line) => `${line}\n`).join("");
-  const call = { program, args: ["-f", "-"], stdin, timeout: CALL_TIMEOUT };
+  const call = { program, args: ["--terse", "-f", "-"], stdin, timeout: CALL_TIMEOUT };
   return { call, echo: script.map((line) => `${program} ${line}`) };
 }
 

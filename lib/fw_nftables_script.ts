@@ -11,6 +11,8 @@ import type { ProtocolPort } from "./net_port.ts";
 export const ATTACHED_CHAIN = "spa_input";
 /** The comment of the jump to it, by which we know it again. */
 const JUMP_COMMENT = "spa: single packet authorization";
+/** The jump, as nft reads and lists it. */
+export const JUMP = `jump ${ATTACHED_CHAIN} comment "${JUMP_COMMENT}"`;
 
 /**
  * Puts everything in its place, whatever is there of an earlier run.
@@ -39,7 +41,7 @@ export function setUpScript(
         ...addSets,
         `add chain ${home} ${ATTACHED_CHAIN}`,
         ...lookUp(ATTACHED_CHAIN, "accept"),
-        `insert rule ${home} ${place.chain.chain} jump ${ATTACHED_CHAIN} comment "${JUMP_COMMENT}"`,
+        `insert rule ${home} ${place.chain.chain} ${JUMP}`,
       ];
     case "own":
       return [
@@ -101,8 +103,7 @@ export function removalScript(
   });
 }
 
-/** Whether this rule is the jump to our chain. */
-export function isOurJump({ comment, statements }: NftRule): boolean {
+function isOurJump({ comment, statements }: NftRule): boolean {
   return comment === JUMP_COMMENT &&
     statements.some(({ jump }) => isRecord(jump) && jump.target === ATTACHED_CHAIN);
 }
