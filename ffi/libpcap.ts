@@ -54,7 +54,7 @@ export interface PcapCapture {
   readonly linkType: number;
   /** The next waiting frame as captured; null when none waits, or at a file's end. Throws {@linkcode PcapError} when the capture is dead. */
   next(): Uint8Array | null;
-  /** What came since the start; null for a file and for a capture that is dead. */
+  /** What came since the start, also of a capture that has died; null for a file. */
   counters(): PcapCounters | null;
   close(): void;
 }
@@ -130,8 +130,11 @@ export function openPcapFile(path: string, filter: string): PcapCapture {
 }
 
 /** Throws libpcap's own words for what went wrong last. */
-function giveUp(pcap: Library, handle: Deno.PointerObject): never {
-  const text = textAt(pcap.pcap_geterr(handle));
+function giveUp(
+  pcap: Library,
+  handle: Deno.PointerObject,
+  text: string = textAt(pcap.pcap_geterr(handle)),
+): never {
   pcap.pcap_close(handle);
   throw new PcapError(text);
 }
@@ -150,6 +153,15 @@ function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapC
   const headerPointer = new BigUint64Array(1);
   const dataPointer = new BigUint64Array(1);
   let open = true;
+  let last: PcapCounters | null = null;
+
+  function counters(): PcapCounters | null {
+    const statistics = new Uint32Array(3); // struct pcap_stat { recv, drop, ifdrop }
+    if (!open || pcap.pcap_stats(handle, statistics) !== 0) return last;
+    const [received = 0, dropped = 0, droppedByInterface = 0] = statistics;
+    return { received, dropped, droppedByInterface };
+  }
+
   return {
     fd,
     linkType: pcap.pcap_datalink(handle),
@@ -159,20 +171,17 @@ function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapC
       const header = Deno.UnsafePointer.create(headerPointer[0]!);
       const data = Deno.UnsafePointer.create(dataPointer[0]!);
       if (result < 0 || header === null || data === null) {
+        const error = textAt(pcap.pcap_geterr(handle));
+        last = counters();
         open = false;
-        giveUp(pcap, handle);
+        giveUp(pcap, handle, error);
       }
       const length = new Deno.UnsafePointerView(header).getUint32(CAPTURED_LENGTH_OFFSET);
       const frame = new Uint8Array(length);
       Deno.UnsafePointerView.copyInto(data, frame);
       return frame;
     },
-    counters(): PcapCounters | null {
-      const statistics = new Uint32Array(3); // struct pcap_stat { recv, drop, ifdrop }
-      if (!open || pcap.pcap_stats(handle, statistics) !== 0) return null;
-      const [received = 0, dropped = 0, droppedByInterface = 0] = statistics;
-      return { received, dropped, droppedByInterface };
-    },
+    counters,
     close(): void {
       if (open) pcap.pcap_close(handle);
       open = false;

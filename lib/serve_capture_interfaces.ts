@@ -2,7 +2,7 @@
 
 import type { Native } from "./host.ts";
 import { type CaptureCounters, CaptureError, type CaptureSource } from "./serve_capture.ts";
-import { openPcapSource, type PcapSettings } from "./serve_capture_pcap.ts";
+import { type InterfaceSource, openPcapSource, type PcapSettings } from "./serve_capture_pcap.ts";
 import type { Log } from "./serve_log.ts";
 
 /** What fwknopd's configuration says of interfaces and libpcap. */
@@ -31,7 +31,7 @@ interface Interface {
   /** What its present or last capture was opened on; null for names without, such as `any`. */
   index: number | null;
   /** Null while the interface is gone. */
-  lane: Lane<CaptureSource> | null;
+  lane: Lane<InterfaceSource> | null;
 }
 
 /**

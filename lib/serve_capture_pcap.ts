@@ -22,20 +22,18 @@ export interface PcapSettings {
 const NO_LIBRARY_HINT =
   "install the package libpcap0.8, or receive knocks on a UDP socket with -U (ENABLE_UDP_SERVER Y)";
 
+/** A source for one interface; what is to be announced depends on how many there are. */
+export type InterfaceSource = Omit<CaptureSource, "announcement">;
+
 /**
  * Starts capturing.
  *
  * @throws {CaptureError} when libpcap, the interface or the filter cannot be used
  */
-export function openPcapSource(native: Native, settings: PcapSettings): CaptureSource {
+export function openPcapSource(native: Native, settings: PcapSettings): InterfaceSource {
   const capture = open(native, settings);
   const waiter = native.libc.waiterFor(capture.fd);
   return {
-    announcement: [
-      `Sniffing interface: ${settings.interface}`,
-      `PCAP filter is: '${settings.filter}'`,
-      "Starting fwknopd main event loop.",
-    ],
     wait: waiter.wait,
     drain: drainOf(capture, settings.interface),
     counters: capture.counters,
