@@ -1,4 +1,5 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import type { RefusalReason } from "../lib/auth_event.ts";
 import type { ReplayRecord } from "../lib/auth_replay.ts";
 import { createJsonLog, createLog, type DecisionEntry, type Log } from "../lib/serve_log.ts";
 import { createMonitor, type MonitorParts } from "../lib/serve_monitor.ts";
@@ -184,3 +185,46 @@ function soundParts(
     log: createJsonLog(0, () => NOON, (_, text) => lines.push(text)),
   };
 }
+
+/** All reasons; the compiler sees to it that none is missing. */
+const REASONS: Readonly<Record<RefusalReason, true>> = {
+  "not-a-packet": true,
+  "no-stanza-for-source": true,
+  "stanza-expired": true,
+  "no-encryption-mode-match": true,
+  "hmac-mismatch": true,
+  replay: true,
+  undecodable: true,
+  "gpg-busy": true,
+  "signer-not-listed": true,
+  "too-old-or-new": true,
+  "invalid-allow-address": true,
+  "source-address-required": true,
+  "user-name-mismatch": true,
+  "nat-not-enabled": true,
+  "nat-target-refused": true,
+  "command-not-allowed": true,
+  "port-denied": true,
+  "test-mode": true,
+  "digest-cache-failed": true,
+  "firewall-failed": true,
+  "monitor-refused": true,
+};
+
+Deno.test("docs/log.md says what each reason means", () => {
+  const page = Deno.readTextFileSync(new URL("../docs/log.md", import.meta.url));
+  const told = [...page.matchAll(/^\| `([a-z-]+-[a-z-]+|replay|undecodable)` /gm)]
+    .map(([, reason]) => reason);
+  deepStrictEqual(told.sort(), Object.keys(REASONS).sort());
+});
+
+Deno.test("the objects that docs/log.md shows have the fields that the log writes", () => {
+  const page = Deno.readTextFileSync(new URL("../docs/log.md", import.meta.url));
+  const [, block = ""] = /^```json\n([^]*?)^```$/m.exec(page) ?? [];
+  const shown = block.trimEnd().split("\n").map((line) => Object.keys(JSON.parse(line)));
+  const written = objects(0, (log) => {
+    log.decision?.(REFUSED);
+    log.decision?.(GRANTED);
+  });
+  deepStrictEqual(shown, written.map((object) => Object.keys(object as object)));
+});
