@@ -19,12 +19,14 @@ export interface RefusalLog {
 
 /** Milliseconds from one summary to the next. */
 const INTERVAL = 1000;
-/** Lines in an interval after which packets of the same reason are only counted. */
-const FULL_LINES = 10;
+/** Packets of one reason that are told in an interval; the others are only counted. */
+const TOLD_PACKETS = 10;
+/** Lines of one reason after which no further packet is told: each stanza that refuses writes some. */
+const TOLD_LINES = 500;
 
 /** A log of refusals to which nothing was told yet. It has a timer only while there is something to tell. */
 export function createRefusalLog(log: Log, timer: Timer): RefusalLog {
-  const written = new Map<RefusalReason, number>();
+  const told = new Map<RefusalReason, { packets: number; lines: number }>();
   const counted = new Map<RefusalReason, number>();
   let cancel: (() => void) | null = null;
 
@@ -37,26 +39,25 @@ export function createRefusalLog(log: Log, timer: Timer): RefusalLog {
 
   function endInterval(): void {
     cancel = counted.size === 0 ? null : timer(INTERVAL, endInterval);
-    written.clear();
+    told.clear();
     summarize();
   }
 
   return {
     tell(reason, lines, write) {
       cancel ??= timer(INTERVAL, endInterval);
-      const before = written.get(reason) ?? 0;
-      if (before >= FULL_LINES) {
+      const before = told.get(reason) ?? { packets: 0, lines: 0 };
+      if (before.packets >= TOLD_PACKETS || before.lines >= TOLD_LINES) {
         counted.set(reason, (counted.get(reason) ?? 0) + 1);
         return;
       }
-      // A packet that draws no line counts as one, so that silence is broken once there are many.
-      written.set(reason, before + Math.max(1, lines));
+      told.set(reason, { packets: before.packets + 1, lines: before.lines + lines });
       write();
     },
     flush() {
       cancel?.();
       cancel = null;
-      written.clear();
+      told.clear();
       summarize();
     },
   };

@@ -79,5 +79,8 @@ Deno.test("a path that the system cannot even look at is an error that names it"
   withDirectory((host, directory) => {
     const path = "x".repeat(300);
     const { problems } = read(host, directory, ACCESS, { ACCESS_FILE: path });
-    match(problems.map(formatProblem).join("\n"), /Could not open access file: \S+x: File name too/);
+    match(
+      problems.map(formatProblem).join("\n"),
+      /Could not open access file: \S+x: File name too/,
+    );
   }));
