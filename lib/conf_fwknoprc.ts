@@ -157,7 +157,8 @@ export function readFwknoprc(text: string, file: string, stanza: string | null):
   }
 }
 
-const CUT_HINT = "keys with such characters can be given as KEY_BASE64 and HMAC_KEY_BASE64";
+const CUT_HINT = "keys with such characters can be given in base64: KEY_BASE64, HMAC_KEY_BASE64, " +
+  "GPG_SIGNING_PW_BASE64";
 
 /** What ended a value early, if it looks as if more was meant; `;` and `#` after a blank start a comment. */
 function cutValue(variable: RcVariable, { rest }: RcAssignment): string | null {

@@ -152,17 +152,31 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     const opened = captureKey(next.config) === captureKey(settings.config)
       ? null
       : openSource(host, native, next.config, options, log);
-    if (firewallKey(next) !== firewallKey(settings)) {
-      const other = createConfiguredFirewall(host, log, next, options);
-      log.warning("The firewall's settings have changed: open grants end now.");
-      await firewall?.stop();
-      await other?.start();
-      firewall = other;
-      monitor.setFirewall(other);
+    try {
+      if (firewallKey(next) !== firewallKey(settings)) await replaceFirewall(next);
+    } catch (error) {
+      opened?.close();
+      throw error;
     }
     if (opened !== null) {
       replacement = opened;
       source.stop();
+    }
+  }
+
+  /** Both may use the same chains, so the old one ends first; it comes back if the new one fails. */
+  async function replaceFirewall(next: Settings): Promise<void> {
+    log.warning("The firewall's settings have changed: open grants end now.");
+    await firewall?.stop();
+    try {
+      firewall = createConfiguredFirewall(host, log, next, options);
+      await firewall?.start();
+    } catch (error) {
+      firewall = createConfiguredFirewall(host, log, settings, options);
+      await firewall?.start();
+      throw error;
+    } finally {
+      monitor.setFirewall(firewall);
     }
   }
 

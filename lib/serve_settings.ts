@@ -138,12 +138,16 @@ export async function checkConfiguredFirewall(
   return usesFirewall(settings) ? await checkFirewall(host, log, settings.config) : [];
 }
 
-/** The variables that a capture depends on. */
-const CAPTURE_VARIABLES = [
+/** The variables that a UDP server depends on, with a TCP server beside it. */
+const SERVER_VARIABLES_OF_CAPTURE = [
   "ENABLE_UDP_SERVER",
   "UDPSERV_PORT",
   "ENABLE_TCP_SERVER",
   "TCPSERV_PORT",
+] as const;
+/** The variables that sniffing depends on. */
+const SNIFFING_VARIABLES = [
+  ...SERVER_VARIABLES_OF_CAPTURE,
   "PCAP_INTF",
   "PCAP_FILE",
   "PCAP_FILTER",
@@ -156,7 +160,9 @@ const CAPTURE_VARIABLES = [
 
 /** Equal keys mean that one capture does for both configurations. */
 export function captureKey(config: ServerConfig): string {
-  return JSON.stringify(CAPTURE_VARIABLES.map((name) => config[name]));
+  const sniffs = config.PCAP_FILE !== null || !config.ENABLE_UDP_SERVER;
+  const names = sniffs ? SNIFFING_VARIABLES : SERVER_VARIABLES_OF_CAPTURE;
+  return JSON.stringify(names.map((name) => config[name]));
 }
 
 /** Equal keys mean that one set of chains does for both configurations. */

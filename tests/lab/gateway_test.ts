@@ -401,6 +401,30 @@ labTest("a daemon starts when it is ready, reloads, reports, and ends on request
   }
 });
 
+labTest("a firewall that cannot be set up at a reload leaves the present one", async (lab) => {
+  const files = await writeGatewayFiles(lab.directory, SNIFF, STANZA);
+  const gateway = await startGateway(lab, files);
+  const impossible = "IPT_INPUT_ACCESS ACCEPT, filter, INPUT, 99, X, 1\n";
+  await Deno.writeTextFile(files.config, `${SNIFF}${impossible}`);
+  gateway.signal("SIGHUP");
+  await gateway.waitFor(/going on with the present configuration/);
+  await send(lab, knockPacket("tcp/22"));
+  await gateway.waitFor(/Added access rule to FWKNOP_INPUT for 192\.0\.2\.10/);
+});
+
+labTest("a reload under a UDP server keeps its port, whatever changes for libpcap", async (lab) => {
+  await lab.gateway.must([
+    ...["iptables", "-A", "INPUT", "-p", "udp", "--dport", "62201", "-j", "ACCEPT"],
+  ]);
+  const files = await writeGatewayFiles(lab.directory, SNIFF, STANZA);
+  const gateway = await startGateway(lab, files, "-U");
+  await Deno.writeTextFile(files.config, "PCAP_INTF lo\n");
+  gateway.signal("SIGHUP");
+  await gateway.waitFor(/Re-starting fwknopd/);
+  await send(lab, knockPacket("tcp/22"));
+  await gateway.waitFor(/Added access rule/);
+});
+
 labTest(
   "a reload keeps open grants, and a broken file keeps the present configuration",
   async (lab) => {
