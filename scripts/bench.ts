@@ -20,10 +20,11 @@ import {
   type Report,
 } from "./bench_result.ts";
 
-const USAGE = `usage: scripts/bench [--quick] [--only fwknopd|spa] [--json FILE]
+const USAGE = `usage: scripts/bench [--quick] [--only fwknopd|spa] [--nftables] [--json FILE]
 
   --quick      fewer rounds and a burst of 100: half a minute instead of two and a half
   --only NAME  measure one program
+  --nftables   measure spa with FIREWALL_TYPE nftables
   --json FILE  where the figures go (default: dist/bench.json)
 
 Needs root, network namespaces, iptables, fwknop and fwknopd. SPA_EXECUTABLE names
@@ -48,14 +49,20 @@ function readRequest(args: string[]): Request | "help" | null {
       options: {
         quick: { type: "boolean", default: false },
         only: { type: "string" },
+        nftables: { type: "boolean", default: false },
         json: { type: "string", default: new URL("../dist/bench.json", import.meta.url).pathname },
         help: { type: "boolean", short: "h", default: false },
       },
     });
     if (values.help) return "help";
-    const programs = PROGRAM_NAMES.filter((name) => name === (values.only ?? name));
-    if (programs.length === 0) return null;
-    return { plan: values.quick ? QUICK : FULL, programs, json: values.json };
+    const { nftables, only = nftables ? "spa" : undefined } = values;
+    const programs = PROGRAM_NAMES.filter((name) => name === (only ?? name));
+    if (programs.length === 0 || (nftables && programs.includes("fwknopd"))) return null;
+    const plan: Plan = {
+      ...values.quick ? QUICK : FULL,
+      firewall: nftables ? "nftables" : "iptables",
+    };
+    return { plan, programs, json: values.json };
   } catch {
     return null;
   }

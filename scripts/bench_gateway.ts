@@ -31,12 +31,22 @@ export async function versionOf(program: ProgramName): Promise<string> {
   return `${version} (${executable ? "executable" : "from sources"})`;
 }
 
+/** For nftables, the chain in which iptables-nft has put the lab's rules. */
+const FIREWALL_LINES = {
+  iptables: "FIREWALL_EXE /usr/sbin/iptables\n",
+  nftables: "FIREWALL_TYPE nftables\nNFT_ATTACH ip filter INPUT\n",
+} as const;
+
 /** Writes the files of both sides into the lab's directory. */
-export async function writeConfiguration(lab: Lab, keys: GeneratedKeys): Promise<void> {
+export async function writeConfiguration(
+  lab: Lab,
+  keys: GeneratedKeys,
+  firewall: keyof typeof FIREWALL_LINES,
+): Promise<void> {
   const write = (name: string, text: string): Promise<void> =>
     Deno.writeTextFile(`${lab.directory}/${name}`, text, { mode: 0o600 });
   const keyLines = `KEY_BASE64 ${keys.keyBase64}\nHMAC_KEY_BASE64 ${keys.hmacKeyBase64}\n`;
-  await write("fwknopd.conf", "FIREWALL_EXE /usr/sbin/iptables\n");
+  await write("fwknopd.conf", FIREWALL_LINES[firewall]);
   await write("access.conf", `SOURCE ANY\n${keyLines}FW_ACCESS_TIMEOUT 30\n`);
   await write(
     "fwknoprc",

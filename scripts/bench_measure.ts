@@ -58,7 +58,7 @@ async function measureInLab(
   signal: AbortSignal,
 ): Promise<void> {
   const keys = makeKeys();
-  await writeConfiguration(lab, keys);
+  await writeConfiguration(lab, keys, plan.firewall ?? "iptables");
   await startService(lab);
   const probe = startProbe(lab, signal);
   let port: number = SERVICE_PORTS.first;

@@ -58,6 +58,8 @@ export interface Plan {
   /** Knocks in the burst. */
   readonly burst: number;
   readonly idleSeconds: number;
+  /** The firewall of spa; fwknopd has iptables only. */
+  readonly firewall?: "iptables" | "nftables";
 }
 
 /** The results of one program. */

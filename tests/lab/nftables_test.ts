@@ -235,6 +235,29 @@ labTest("the kernel ends the grants of a server that was killed", CLOSED_INPUT, 
   strictEqual(await ruleset(lab), before);
 });
 
+labTest("a hundred grants of a killed server all end by their time", CLOSED_INPUT, async (lab) => {
+  const gateway = await startGateway(lab, await filesFor(lab, "", "FW_ACCESS_TIMEOUT 4\n"));
+  const packets = Array.from(
+    { length: 100 },
+    (_, index) => knockPacket("tcp/22", `10.0.0.${index}`),
+  );
+  const start = performance.now();
+  await send(lab, ...packets);
+  await gateway.waitFor(/^Added access rule .* 10\.0\.0\.99 /m);
+  const opened = performance.now();
+  gateway.signal("SIGKILL");
+  await gateway.ended;
+  const open = async (): Promise<number> => {
+    const set = ["nft", "list", "set", "inet", "filter", "spa_access4"];
+    return (await lab.gateway.must(set)).match(/ expires /g)?.length ?? 0;
+  };
+  const seen = await open();
+  ok(seen === 100 || performance.now() - start > 4_000, `only ${seen} were open`);
+  while (await open() > 0) {
+    ok(performance.now() - opened < 6_000, "some are open after their time");
+  }
+});
+
 labTest(
   "a second knock extends a grant, and a shorter one does not cut it",
   CLOSED_INPUT,
