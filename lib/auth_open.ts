@@ -15,7 +15,8 @@ import {
   type OpenedPacket,
   openPacket,
 } from "./spa_packet.ts";
-import { MAX_RIJNDAEL_WIRE_LENGTH, MIN_GPG_LENGTH } from "./spa_shape.ts";
+import type { Extensions } from "./spa_message.ts";
+import { beginsLikeRijndael, MIN_GPG_LENGTH } from "./spa_shape.ts";
 
 /** A stanza with its HMAC key prepared; null where it has none. */
 export interface Candidate {
@@ -28,6 +29,9 @@ export function prepareStanza(stanza: Stanza): Candidate {
   const { HMAC_KEY: key, HMAC_DIGEST_TYPE: type } = stanza;
   return { stanza, hmac: key === null || type === null ? null : prepareHmac(type, key) };
 }
+
+/** What is read here although fwknop refuses it. */
+const EXTENSIONS: Extensions = { ipv6: true, long: true };
 
 /** fwknop's numbers for "No stanza encryption mode match". */
 const RIJNDAEL = 1;
@@ -77,7 +81,8 @@ export function openWith(
   }
   const { length } = knock.wire;
   let result: Opened | NotOpened | null = null;
-  if (stanza.KEY !== null && length <= MAX_RIJNDAEL_WIRE_LENGTH) {
+  // fwknopd goes by the length alone and so loses long packets that are not GnuPG's.
+  if (stanza.KEY !== null && (length < MIN_GPG_LENGTH || beginsLikeRijndael(knock.wire))) {
     result = openRijndael(candidate, stanza.KEY, knock, replays);
     if (result.kind === "opened" || result.reason === "replay") return result;
   }
@@ -99,8 +104,8 @@ function openRijndael(
 ): Opened | NotOpened {
   const mode = stanza.ENCRYPTION_MODE;
   const text = hmac === null
-    ? acceptUnauthenticated(knock.wire, mode)
-    : authenticateWith(hmac, knock.wire, mode);
+    ? acceptUnauthenticated(knock.wire, mode, EXTENSIONS)
+    : authenticateWith(hmac, knock.wire, mode, EXTENSIONS);
   if (!text.ok) {
     const reason = hmac === null ? "undecodable" : "hmac-mismatch";
     const why = `Error creating fko context: ${text.error.text}`;
@@ -108,7 +113,7 @@ function openRijndael(
   }
   const replay = refuseReplay(knock, replays);
   if (replay !== null) return replay;
-  const packet = openPacket(text.value, { key, mode, ipv6: true });
+  const packet = openPacket(text.value, { key, mode, ...EXTENSIONS });
   if (!packet.ok) {
     const why = `Error creating fko context: ${packet.error.text}`;
     return refuse(stanza, knock, "undecodable", "warning", [why]);

@@ -36,6 +36,8 @@ export interface Extensions {
    * IPv4 (`::ffff:192.0.2.1`) are not among them. fwknop refuses such packets.
    */
   readonly ipv6?: boolean;
+  /** Symmetric packets whose text has 400 characters and more, which fwknop takes for GnuPG's. */
+  readonly long?: boolean;
 }
 
 /** The version that packets carry; receivers do not compare it. */

@@ -149,6 +149,7 @@ export function authenticateWith(
   hmac: PreparedHmac,
   wire: string,
   mode: EncryptionMode,
+  extensions: Extensions = {},
 ): Result<string> {
   if (!isPossibleLength(wire.length)) return refuseData("FUNCS_NEW_MSGLEN_VALIDFAIL");
   const end = wire.length - hmac.tagLength;
@@ -161,7 +162,9 @@ export function authenticateWith(
   if (!equalTextConstantTime(hmac.tag(text), wire.slice(end))) {
     return refuseData("HMAC_COMPAREFAIL");
   }
-  return isModeLength(text.length, mode) ? accept(text) : refuseData("ENCRYPT_TYPE_UNKNOWN");
+  return isModeLength(text.length, mode, extensions)
+    ? accept(text)
+    : refuseData("ENCRYPT_TYPE_UNKNOWN");
 }
 
 /**
@@ -170,10 +173,14 @@ export function authenticateWith(
  *
  * @returns the packet's text with its fixed beginning, for {@linkcode openPacket}
  */
-export function acceptUnauthenticated(wire: string, mode: EncryptionMode): Result<string> {
+export function acceptUnauthenticated(
+  wire: string,
+  mode: EncryptionMode,
+  extensions: Extensions = {},
+): Result<string> {
   if (!isPossibleLength(wire.length)) return refuseData("FUNCS_NEW_MSGLEN_VALIDFAIL");
   // Here the length counts as received, without the beginning, as libfko has it.
-  if (!isModeLength(wire.length, mode)) return refuseData("ENCRYPT_TYPE_UNKNOWN");
+  if (!isModeLength(wire.length, mode, extensions)) return refuseData("ENCRYPT_TYPE_UNKNOWN");
   if (!isBase64Text(wire)) return refuseData("ENCODE_NOTBASE64");
   return accept(beginningOf(mode) + wire);
 }
@@ -232,6 +239,7 @@ function isPossibleLength(length: number): boolean {
 }
 
 /** GnuPG or Rijndael goes by length alone; a mode that does not fit refuses the packet. */
-function isModeLength(length: number, mode: EncryptionMode): boolean {
-  return length >= MIN_GPG_LENGTH === (mode === "Asymmetric");
+function isModeLength(length: number, mode: EncryptionMode, { long = false }: Extensions): boolean {
+  const isGpg = mode === "Asymmetric";
+  return length >= MIN_GPG_LENGTH === isGpg || long && !isGpg;
 }

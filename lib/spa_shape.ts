@@ -22,7 +22,7 @@ export const MAX_PACKET_LENGTH = 1500;
 /** The longest tag (SHA512), which may make a Rijndael packet longer than its text may be. */
 const MAX_TAG_LENGTH = 86;
 /** Characters of a packet above which no Rijndael key can open it. */
-export const MAX_RIJNDAEL_WIRE_LENGTH = MIN_GPG_LENGTH + MAX_TAG_LENGTH - 1;
+const MAX_RIJNDAEL_WIRE_LENGTH = MIN_GPG_LENGTH + MAX_TAG_LENGTH - 1;
 
 /** A payload that looks like an SPA packet. */
 export interface PacketShape {

@@ -456,6 +456,23 @@ Deno.test("every packet of the real client that fwknopd grants plain access for 
   ok(count > 100, `${count} vectors`);
 });
 
+Deno.test("packets that fwknopd takes for GnuPG by their length are granted", () => {
+  const long = loadVectors().filter(({ category }) =>
+    /^(?:size-over|limit-libfko-only)$/.test(category)
+  );
+  ok(long.length > 1);
+  let granted = 0;
+  for (const vector of long) {
+    const type = vector.fields.message_type;
+    if (type !== 1 && type !== 3) continue;
+    const bench = openBench(stanzasFor(vector), { time: vector.fields.timestamp });
+    strictEqual(vector.fwknopd?.verdict, "reject");
+    strictEqual(bench.send(vector.packet), "granted", vector.id);
+    granted++;
+  }
+  ok(granted > 1, `${granted} vectors`);
+});
+
 const SERVER_CLASSES = /^(?:policy-.*|age|replay|http)$/;
 
 for (const vector of loadNegatives().filter((one) => SERVER_CLASSES.test(one.class))) {
