@@ -33,6 +33,8 @@ export interface NftablesConfig extends PlaceConfig {
   readonly ENABLE_DESTINATION_RULE: boolean;
 }
 
+const JUMP_GONE = "the jump to our chain is gone";
+
 /** Milliseconds after which a call is given up: well past a long ruleset. */
 const CALL_TIMEOUT = 60_000;
 
@@ -94,7 +96,9 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     const lost = setsFor(family, destination).map(({ name }) => name)
       .filter((name) => !there.includes(name)).map((name) => `${family} ${table} ${name}`);
     const moved = before === null || describePlace(before) !== describePlace(done.place);
-    const repaired = lost.length > 0 || moved ? [describePlace(done.place)] : [];
+    const repaired = lost.length > 0 || moved || first.reason === JUMP_GONE
+      ? [describePlace(done.place)]
+      : [];
     const second = yield* addElements(rules, all);
     if (second.ok) return { ok: true, repaired, lost };
     const blames = second.status === 1 ? "rules" : "firewall";
@@ -119,7 +123,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
       return { ok: false, reason, status: result?.status ?? 127, exists };
     }
     if (look.length === 0 || result.stdout.includes(JUMP)) return { ok: true };
-    return { ok: false, reason: "the jump to our chain is gone", status: 1 };
+    return { ok: false, reason: JUMP_GONE, status: 1 };
   }
 
   function* list(): Plan<readonly ListedChain[]> {

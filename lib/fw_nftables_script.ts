@@ -2,9 +2,14 @@
 // script is one transaction: the kernel applies all of it or nothing.
 
 import { HIDE_PRIORITY, MARK_PRIORITY, OWN_TABLE, type Place } from "./fw_nftables_place.ts";
-import { type NftRule, type NftTable, type Ruleset, sameTable } from "./fw_nftables_ruleset.ts";
+import {
+  isRecord,
+  type NftRule,
+  type NftTable,
+  type Ruleset,
+  sameTable,
+} from "./fw_nftables_ruleset.ts";
 import { GRANT_SETS, setMatch, setsFor, setType } from "./fw_nftables_sets.ts";
-import { isRecord } from "./fw_nftables_ruleset.ts";
 import type { ProtocolPort } from "./net_port.ts";
 
 /** Our chain in a table of somebody else. */
