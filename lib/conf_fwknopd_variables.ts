@@ -215,6 +215,7 @@ export const SERVER_VARIABLES = {
   ENABLE_NAT_PORT_CHECK: { kind: "flag", effect: "works", initial: "Y" },
   ENABLE_FORWARD_DESTINATION: { kind: "flag", effect: "works", initial: "Y" },
   ENABLE_STRICT_SNAT: { kind: "flag", effect: "works", initial: "Y" },
+  ENABLE_RULE_RENEWAL: { kind: "flag", effect: "works", initial: "Y" },
   ENABLE_FW_TIMEOUT_LIMIT: { kind: "flag", effect: "works", initial: "Y" },
   ENABLE_STRICT_NUMBERS: { kind: "flag", effect: "works", initial: "Y" },
   LOG_FORMAT: { kind: "log-format", effect: "works", initial: "text" },

@@ -25,6 +25,11 @@ export interface FirewallRule {
   readonly chain: string;
   /** The rule in the backend's own language; equal text in one chain means the same rule. */
   readonly text: string;
+  /**
+   * What it opens, whenever it ends: of rules that open the same, only the one that ends last is
+   * kept. Without it, rules open the same when their texts are equal.
+   */
+  readonly purpose?: string;
   /** Wall clock, in whole seconds since 1970 UTC, at which it ends; part of the text. */
   readonly expires: number;
   /** What the log says of it after the chain's name: `192.0.2.10 -> 0.0.0.0/0 tcp/22`. */

@@ -19,6 +19,8 @@ export interface IptablesRuleConfig {
   readonly ENABLE_FORWARD_DESTINATION: boolean;
   /** N gives fwknopd's wider rules: no source in SNAT, one fixed port in MASQUERADE. */
   readonly ENABLE_STRICT_SNAT: boolean;
+  /** N gives fwknopd's rules for repeated requests: each has one of its own. */
+  readonly ENABLE_RULE_RENEWAL: boolean;
   readonly IPT_INPUT_ACCESS: IptablesChain;
   readonly IPT_OUTPUT_ACCESS: IptablesChain;
   readonly IPT_FORWARD_ACCESS: IptablesChain;
@@ -63,7 +65,7 @@ function accessRules(config: IptablesRuleConfig, grant: AccessGrant): FirewallRu
     const access = accessRule(config, grant, "access", port);
     if (!config.ENABLE_IPT_OUTPUT) return [access];
     const { protocol, port: number } = port;
-    const answer = ruleOf(grant, formatPorts(grant.ports), {
+    const answer = ruleOf(config, grant, formatPorts(grant.ports), {
       kind: "OUTPUT",
       chain: config.IPT_OUTPUT_ACCESS,
       match: `-p ${PROTOCOL_NUMBERS[protocol]} -d ${grant.source} -s ${destination}` +
@@ -81,7 +83,7 @@ function accessRule(
   { protocol, port }: ProtocolPort,
 ): FirewallRule {
   const destination = config.ENABLE_DESTINATION_RULE ? grant.destination : ANYWHERE;
-  return ruleOf(grant, formatPorts(grant.ports), {
+  return ruleOf(config, grant, formatPorts(grant.ports), {
     kind,
     chain: config.IPT_INPUT_ACCESS,
     match: `-p ${PROTOCOL_NUMBERS[protocol]} -s ${grant.source} -d ${destination} --dport ${port}`,
@@ -114,14 +116,14 @@ function forwardRule(
   const to = tied ? ` -d ${nat.host}` : "";
   const destination = tied ? nat.host : ANYWHERE;
   if (nat.all) {
-    return ruleOf(grant, ALL_PORTS, {
+    return ruleOf(config, grant, ALL_PORTS, {
       kind: "FORWARD ALL",
       chain,
       match: `-s ${source}${to}`,
       destination,
     });
   }
-  return ruleOf(grant, formatPorts(grant.ports), {
+  return ruleOf(config, grant, formatPorts(grant.ports), {
     kind: "FORWARD",
     chain,
     match: `-p ${PROTOCOL_NUMBERS[protocol]} -s ${source}${to} --dport ${nat.port}`,
@@ -140,14 +142,14 @@ function destinationRule(
     ? grant.destination
     : ANYWHERE;
   if (nat.all) {
-    return ruleOf(grant, ALL_PORTS, {
+    return ruleOf(config, grant, ALL_PORTS, {
       kind: "DNAT ALL",
       chain,
       match: `-s ${source} -d ${destination}`,
       option: `--to-destination ${nat.host}`,
     });
   }
-  return ruleOf(grant, formatPorts(grant.ports), {
+  return ruleOf(config, grant, formatPorts(grant.ports), {
     kind: "DNAT",
     chain,
     match: `-p ${PROTOCOL_NUMBERS[protocol]} -s ${source} -d ${destination} --dport ${port}`,
@@ -166,7 +168,7 @@ function sourceRule(
   const chain = address === null ? config.IPT_MASQUERADE_ACCESS : config.IPT_SNAT_ACCESS;
   const toSource = address === null ? {} : { option: `--to-source ${address}` };
   if (nat.all) {
-    return ruleOf(grant, ALL_PORTS, {
+    return ruleOf(config, grant, ALL_PORTS, {
       kind: "SNAT ALL",
       chain,
       match: `-s ${source}`,
@@ -176,7 +178,7 @@ function sourceRule(
   const strict = config.ENABLE_STRICT_SNAT;
   const onePort = address === null && !strict ? { option: `--to-ports ${port}` } : {};
   const from = strict ? ` -s ${source}` : "";
-  return ruleOf(grant, formatPorts(grant.ports), {
+  return ruleOf(config, grant, formatPorts(grant.ports), {
     kind: "SNAT",
     chain,
     match: `-p ${PROTOCOL_NUMBERS[protocol]}${from} -d ${nat.host} --dport ${nat.port}`,
@@ -196,14 +198,20 @@ function sourceAddress(config: IptablesRuleConfig, nat: NatGrant["nat"]): string
 /** How the log names the ports of a rule that has none. */
 const ALL_PORTS = "*/*";
 
-function ruleOf(grant: FirewallGrant, ports: string, parts: RuleParts): FirewallRule {
+function ruleOf(
+  config: Pick<IptablesRuleConfig, "ENABLE_RULE_RENEWAL">,
+  grant: FirewallGrant,
+  ports: string,
+  parts: RuleParts,
+): FirewallRule {
   const { kind, chain, match, option, destination = ANYWHERE } = parts;
-  const end = `-m comment --comment _exp_${grant.expires} -j ${chain.target}`;
+  const target = [`-j ${chain.target}`, ...(option === undefined ? [] : [option])].join(" ");
   return {
     kind,
     table: chain.table,
     chain: chain.to,
-    text: option === undefined ? `${match} ${end}` : `${match} ${end} ${option}`,
+    text: `${match} -m comment --comment _exp_${grant.expires} ${target}`,
+    ...(config.ENABLE_RULE_RENEWAL ? { purpose: `${match} ${target}` } : {}),
     expires: grant.expires,
     summary: `${grant.source} -> ${destination} ${ports}`,
   };

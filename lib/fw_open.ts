@@ -17,9 +17,11 @@ export interface OpenGrant {
 export interface OpenRules {
   /** Number of grants with at least one rule. */
   readonly grants: number;
-  /** Whether this very rule is open. */
+  /** Whether what the rule opens is open. */
   has(rule: FirewallRule): boolean;
-  /** The deadline of this very rule; null when it is not open. */
+  /** The rule that opens the same, perhaps the very rule; null when it is not open. */
+  openRule(rule: FirewallRule): FirewallRule | null;
+  /** When what the rule opens is due to be closed; null when it is not open. */
   deadlineOf(rule: FirewallRule): number | null;
   /** Whether a rule of ours in that chain ends at that time. */
   endsIn(table: string, chain: string, expires: number): boolean;
@@ -50,16 +52,16 @@ interface Entry {
  * @param newestFirst whether a new rule becomes the first of its chain
  */
 export function createOpenRules(newestFirst: boolean): OpenRules {
-  /** By chain, then by text; a map keeps the order in which rules were added. */
+  /** By chain, then by what a rule opens; a map keeps the order in which rules were added. */
   const chains = new Map<string, Map<string, Entry>>();
   const heap: OpenGrant[] = [];
   let grants = 0;
 
   const entryOf = (rule: FirewallRule): Entry | undefined =>
-    chains.get(chainName(rule))?.get(rule.text);
+    chains.get(chainName(rule))?.get(purposeOf(rule));
 
   function strike({ rule, owner }: Entry): void {
-    chains.get(chainName(rule))?.delete(rule.text);
+    chains.get(chainName(rule))?.delete(purposeOf(rule));
     owner.rules.delete(rule);
     if (owner.rules.size === 0) grants--;
   }
@@ -74,6 +76,7 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
       return grants;
     },
     has: (rule) => entryOf(rule) !== undefined,
+    openRule: (rule) => entryOf(rule)?.rule ?? null,
     deadlineOf: (rule) => entryOf(rule)?.owner.deadline ?? null,
     endsIn: (table, chain, expires) => {
       const entries = chains.get(chainName({ table, chain }));
@@ -86,7 +89,7 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
         owner.rules.add(rule);
         const name = chainName(rule);
         const chain = chains.get(name) ?? new Map<string, Entry>();
-        chains.set(name, chain.set(rule.text, { rule, owner }));
+        chains.set(name, chain.set(purposeOf(rule), { rule, owner }));
       }
       if (owner.rules.size === 0) return;
       grants++;
@@ -94,7 +97,9 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
     },
     postpone: (grant, deadline) => {
       const owner: OpenGrant = { rules: grant.rules, deadline, failures: grant.failures + 1 };
-      for (const rule of owner.rules) chains.get(chainName(rule))?.set(rule.text, { rule, owner });
+      for (const rule of owner.rules) {
+        chains.get(chainName(rule))?.set(purposeOf(rule), { rule, owner });
+      }
       if (owner.rules.size > 0) push(heap, owner);
     },
     takeDue: (now, limit) => {
@@ -137,6 +142,10 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
       for (const entry of [...chains.get(name)?.values() ?? []]) strike(entry);
     },
   };
+}
+
+function purposeOf({ purpose, text }: FirewallRule): string {
+  return purpose ?? text;
 }
 
 function chainName({ table, chain }: Pick<FirewallRule, "table" | "chain">): string {

@@ -150,8 +150,12 @@ export function createFirewall(parts: FirewallParts): Firewall {
 
   async function openTogether(requests: readonly Request[]): Promise<void> {
     const fresh = freshRules(requests);
+    const rules = [...fresh];
+    const outlived = rules.flatMap((rule) => {
+      const open = book.openRule(rule);
+      return open === null || open.text === rule.text ? [] : [open];
+    });
     if (fresh.size > 0) {
-      const rules = [...fresh];
       const renewed = new Set(rules.filter((rule) => book.has(rule)));
       const outcome = await runPlan(host, log, planner.add(rules, renewed));
       for (const line of outcome.repaired) log.info(line);
@@ -171,22 +175,40 @@ export function createFirewall(parts: FirewallParts): Firewall {
       if (request.rules.every((rule) => book.has(rule))) request.resolve({ ok: true });
       else incomplete.push(request);
     }
+    if (outlived.length > 0) await removeOutlived(outlived);
     // Rules that were open before went with a chain that had vanished.
     if (incomplete.length > 0) await openTogether(incomplete);
   }
 
+  /** Removes rules in whose place others stand that end later. */
+  async function removeOutlived(rules: readonly FirewallRule[]): Promise<void> {
+    const outcome = await runPlan(host, log, planner.remove(rules));
+    for (const rule of outcome.removed) {
+      log.debug(`Rule '${rule.text}' in ${rule.chain} made way for one that ends later`);
+    }
+    if (outcome.failed.length === 0) return;
+    // By their texts they are entered beside what replaced them, and closed when they are due.
+    const failed = outcome.failed.map(({ purpose: _, ...rule }) => rule);
+    log.error(`Cannot remove ${failed.length} rule(s), trying again: ${outcome.reason}`);
+    book.enter(failed, host.monotonic() + RETRY_FIRST);
+  }
+
   /**
-   * The rules to add: those that are not open, each once. A firewall that ends rules by itself
-   * also gets those that are open, with their latest end, since nobody told if they went early.
+   * The rules to add: those that are not open or end too early, each once. A firewall that ends
+   * rules by itself also gets those that are open, with their latest end, since nobody told if they
+   * went early.
    */
   function freshRules(requests: readonly Request[]): ReadonlySet<FirewallRule> {
     const latest = new Map<string, { rule: FirewallRule; deadline: number }>();
     for (const { rules, deadline } of requests) {
       for (const rule of rules) {
-        const key = `${rule.table} ${rule.chain} ${rule.text}`;
+        const key = `${rule.table} ${rule.chain} ${rule.purpose ?? rule.text}`;
         const open = book.deadlineOf(rule);
         const end = latest.get(key)?.deadline ?? open;
-        if (end === null || (planner.endsByItself && end < deadline)) {
+        const isLonger = end !== null && end < deadline &&
+          (planner.endsByItself ||
+            (latest.get(key)?.rule ?? book.openRule(rule))?.text !== rule.text);
+        if (end === null || isLonger) {
           latest.set(key, { rule, deadline });
         } else if (planner.endsByItself && end === open) {
           latest.set(key, { rule: lasting(rule, end), deadline: end });

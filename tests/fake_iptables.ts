@@ -20,6 +20,8 @@ export interface FakeIptables {
   readonly calls: ProgramCall[];
   /** Rules whose text matches are refused. */
   refuse: RegExp | null;
+  /** While true, no rule can be removed. */
+  keep: boolean;
   /** When set, answers for every program. */
   broken: ProgramResult | null;
 }
@@ -41,6 +43,7 @@ export function fakeIptables(...commands: readonly string[]): FakeIptables {
   const fake: FakeIptables = {
     calls: [],
     refuse: null,
+    keep: false,
     broken: null,
     run(call) {
       fake.calls.push(call);
@@ -121,6 +124,7 @@ export function fakeIptables(...commands: readonly string[]): FakeIptables {
     const number = /^\d+$/.test(rest[0] ?? "") ? Number(rest.shift()) : 1;
     const text = rest.join(" ");
     if (operation === "-D") {
+      if (fake.keep) return "Device or resource busy.";
       const index = rules.findIndex((rule) => same(rule, text));
       if (index < 0) return "Bad rule (does a matching rule exist in that chain?).";
       rules.splice(index, 1);
@@ -187,6 +191,7 @@ export const DEFAULT_CONFIG = {
   SNAT_TRANSLATE_IP: null,
   ENABLE_FORWARD_DESTINATION: true,
   ENABLE_STRICT_SNAT: true,
+  ENABLE_RULE_RENEWAL: true,
   ENABLE_IPT_OUTPUT: false,
   ENABLE_IPT_COMMENT_CHECK: true,
   ENABLE_DESTINATION_RULE: false,

@@ -474,6 +474,40 @@ Deno.test("at verbosity 2 the log has each command and the chain's listing, at 0
   }
 });
 
+Deno.test("a second knock for what is open moves its end, and a shorter one leaves it", async () => {
+  const scene = await started();
+  const grant = (seconds: number): FirewallGrant => scene.grant("192.0.2.10", seconds, 22);
+  await scene.firewall.open(grant(10));
+  await scene.advance(5_000);
+  await scene.firewall.open(grant(10));
+  await settle();
+  assert.equal(openIn(scene).length, 1);
+  assert.equal(scene.firewall.grants, 1);
+  await scene.firewall.open(grant(3));
+  await settle();
+  assert.equal(openIn(scene).length, 1);
+  await scene.advance(9_999);
+  assert.equal(openIn(scene).length, 1);
+  await scene.advance(1);
+  assert.equal(openIn(scene).length, 0);
+  assert.equal(scene.lines.filter((line) => line.startsWith("info Removed rule 1 ")).length, 1);
+  await scene.firewall.stop();
+});
+
+Deno.test("a rule that could not make way for a later one is closed at its time all the same", async () => {
+  const scene = await started();
+  await scene.firewall.open(scene.grant("192.0.2.10", 10, 22));
+  await scene.advance(5_000);
+  scene.iptables.keep = true;
+  await scene.firewall.open(scene.grant("192.0.2.10", 10, 22));
+  await settle();
+  assert.equal(openIn(scene).length, 2);
+  scene.iptables.keep = false;
+  await scene.advance(10_000);
+  assert.equal(openIn(scene).length, 0);
+  await scene.firewall.stop();
+});
+
 Deno.test("at any time exactly the grants that have not ended are open", async () => {
   const step = fc.oneof(
     fc.record({
@@ -487,19 +521,24 @@ Deno.test("at any time exactly the grants that have not ended are open", async (
     fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
       const scene = await started();
       let time = 0;
-      const model = new Map<string, number>();
+      const model = new Map<string, { end: number; expires: number }>();
       for (const one of steps) {
         if ("open" in one) {
           const grant = scene.grant(`192.0.2.${one.open}`, one.seconds, one.port);
           const opening = scene.firewall.open(grant);
-          const key = `192.0.2.${one.open} ${one.port} ${grant.expires}`;
-          if (!model.has(key)) model.set(key, time + one.seconds * 1000);
+          const key = `192.0.2.${one.open} ${one.port}`;
+          const end = time + one.seconds * 1000;
+          const known = model.get(key);
+          if (known === undefined || (known.end < end && known.expires !== grant.expires)) {
+            model.set(key, { end, expires: grant.expires });
+          }
           assert.equal((await opening).ok, true);
+          await settle();
         } else {
           time += one.advance;
           await scene.advance(one.advance);
         }
-        for (const [key, end] of model) if (end <= time) model.delete(key);
+        for (const [key, { end }] of model) if (end <= time) model.delete(key);
         assert.equal(openIn(scene).length, model.size);
       }
       await scene.firewall.stop();

@@ -29,7 +29,8 @@ interface Scenario {
   readonly knocks: readonly Knock[];
 }
 
-const AS_FWKNOPD = "ENABLE_NAT_PORT_CHECK N\nENABLE_FORWARD_DESTINATION N\nENABLE_STRICT_SNAT N\n";
+const AS_FWKNOPD = "ENABLE_NAT_PORT_CHECK N\nENABLE_FORWARD_DESTINATION N\nENABLE_STRICT_SNAT N\n" +
+  "ENABLE_RULE_RENEWAL N\n";
 const INNER = `${ADDRESSES.inner}:22`;
 const NAT = `-A tcp/8022 -N ${INNER}`;
 const LOCAL = `-A tcp/55022 --nat-local -N ${ADDRESSES.gateway}:22`;
