@@ -16,20 +16,59 @@ export type Outcome = { readonly ok: true; readonly text: string } | {
  * @param entry path of the program's first module
  */
 export async function bundle(root: string, entry: string): Promise<Outcome> {
+  const whole = await scriptOf(root, entry, []);
+  if (!whole.ok) return whole;
+  const client = await scriptOf(root, entry, SERVER_MODULES);
+  if (!client.ok) return client;
+  const isPart = client.text.length < whole.text.length;
+  return { ok: true, text: hideFromAnalysis(whole.text, isPart ? client.text : null) };
+}
+
+/** Modules that clients never need. */
+const SERVER_MODULES = ["./lib/cmd_serve.ts", "./lib/cmd_fw_list.ts", "./lib/cmd_fw_flush.ts"];
+/** An import of one of them that was left out. */
+const SERVER_IMPORT = /\bimport\("\.\/lib\/cmd_(?:serve|fw_list|fw_flush)\.ts"\)/g;
+
+/** The strict script that does what the program does, without the modules that are left out. */
+async function scriptOf(
+  root: string,
+  entry: string,
+  leftOut: readonly string[],
+): Promise<Outcome> {
+  const externals = leftOut.map((module) => `--external=${module}`);
+  const config = ["--frozen", "--config", `${root}/deno.json`];
+  const bundled = await runBundler(root, [...config, ...externals, entry]);
+  if (!bundled.ok) return bundled;
+  const replaced = replaceNodeImports(nameModules(bundled.text));
+  if (!replaced.ok) return replaced;
+  const cache = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME") ?? ""}/.cache/deno`;
+  const checked = checkPaths(replaced.text, [root, cache]);
+  if (!checked.ok) return checked;
+  const script = makeScript(checked.text.replaceAll(SERVER_IMPORT, "globalThis.wholeProgram()"));
+  return script.ok ? await minify(root, script.text) : script;
+}
+
+/** What V8 has to read before the program starts counts: half as much text takes half as long. */
+async function minify(root: string, script: string): Promise<Outcome> {
+  const path = await Deno.makeTempFile({ suffix: ".js" });
+  try {
+    await Deno.writeTextFile(path, script);
+    return await runBundler(root, ["--no-config", "--minify", path]);
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
+async function runBundler(root: string, args: readonly string[]): Promise<Outcome> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["bundle", "--quiet", "--frozen", "--config", `${root}/deno.json`, entry],
+    args: ["bundle", "--quiet", ...args],
     cwd: root,
     env: { DENO_NO_UPDATE_CHECK: "1", NO_COLOR: "1" },
     stdin: "null",
   }).output();
   const decoder = new TextDecoder();
   if (code !== 0) return refused(`deno bundle failed:\n${decoder.decode(stderr).trimEnd()}`);
-  const named = nameModules(decoder.decode(stdout));
-  const replaced = replaceNodeImports(named);
-  if (!replaced.ok) return replaced;
-  const cache = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME") ?? ""}/.cache/deno`;
-  const checked = checkPaths(replaced.text, [root, cache]);
-  return checked.ok ? hideFromAnalysis(checked.text) : checked;
+  return { ok: true, text: decoder.decode(stdout) };
 }
 
 /** How `deno bundle` names a module that lies in Deno's npm cache, relative to the checkout. */
@@ -121,12 +160,11 @@ export function checkPaths(text: string, directories: readonly string[]): Outcom
 }
 
 /**
- * Makes the program one string that is evaluated as a strict script: before V8 compiles a module,
- * Deno reads all of it to find its imports, which takes longer than the rest of the start.
+ * Makes a module a script.
  *
  * @param text a module without static imports that awaits nothing outside functions
  */
-export function hideFromAnalysis(text: string): Outcome {
+export function makeScript(text: string): Outcome {
   const script = text
     .replaceAll(/\bimport\.meta\.main\b/g, "true")
     .replace(/^export \{[^{}]*\};$/m, "");
@@ -136,16 +174,34 @@ export function hideFromAnalysis(text: string): Outcome {
   } catch (error) {
     return refused(`the bundle cannot be a script: ${error}`);
   }
-  const source = `"use strict"; ${script}\n//# sourceURL=spa.js\n`;
+  return { ok: true, text: script };
+}
+
+/**
+ * Makes the program one string that is evaluated as a strict script: before V8 compiles a module,
+ * Deno reads all of it to find its imports, which takes longer than the rest of the start.
+ *
+ * @param whole the script of the program
+ * @param client the script of a part of it, evaluated first; it evaluates the whole with
+ *   `globalThis.wholeProgram()` where that is needed
+ */
+export function hideFromAnalysis(whole: string, client: string | null): string {
+  const literal = (script: string): string =>
+    JSON.stringify(`"use strict"; ${script}\n//# sourceURL=spa.js\n`);
+  const start = client === null ? "wholeProgram();" : `(0, eval)(${literal(client)});`;
   // The executable keeps Deno's own messages from the user; this one must not get lost with them.
-  const module = `try {
-  (0, eval)(${JSON.stringify(source)});
+  return `const wholeProgram = () => {
+  (0, eval)(${literal(whole)});
+  return new Promise(() => {});
+};
+globalThis.wholeProgram = wholeProgram;
+try {
+  ${start}
 } catch (error) {
   console.error(error);
   Deno.exit(1);
 }
 `;
-  return { ok: true, text: module };
 }
 
 function refused(reason: string): { readonly ok: false; readonly reason: string } {
