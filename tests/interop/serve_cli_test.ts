@@ -3,24 +3,13 @@
 import { deepStrictEqual, match, rejects, strictEqual } from "node:assert/strict";
 import { type GatewayFiles, writeGatewayFiles } from "../lab/gateway.ts";
 import { STANZA } from "../lab/knock.ts";
-import { hasProgram, type Lab, labMissing, openLab, spaCommand } from "../lab/lab.ts";
+import { hasProgram, type Lab, labMissing, labTest, spaCommand } from "../lab/lab.ts";
 import type { Finished } from "../lab/process.ts";
 
 const missing = labMissing() ?? (hasProgram("fwknopd") ? null : "needs fwknop-server");
 
-function labTest(name: string, body: (lab: Lab) => Promise<void>): void {
-  Deno.test({
-    name: missing === null ? name : `${name} (${missing})`,
-    ignore: missing !== null,
-    fn: async () => {
-      const lab = await openLab();
-      try {
-        await body(lab);
-      } finally {
-        await lab.close();
-      }
-    },
-  });
+function besideFwknopd(name: string, body: (lab: Lab) => Promise<void>): void {
+  labTest(name, body, missing);
 }
 
 /** Runs both programs with the same options, each with files of its own. */
@@ -54,7 +43,7 @@ const EQUAL: readonly (readonly string[])[] = [
   ["--fw-flush"],
 ];
 
-labTest("questions are answered as fwknopd answers them", async (lab) => {
+besideFwknopd("questions are answered as fwknopd answers them", async (lab) => {
   for (const options of EQUAL) {
     const { real, ours } = await both(lab, options);
     deepStrictEqual(
@@ -83,7 +72,7 @@ const REFUSED: readonly (readonly string[])[] = [
   ["--fault-injection-tag", "tag"],
 ];
 
-labTest("what fwknopd refuses is refused with the same exit status", async (lab) => {
+besideFwknopd("what fwknopd refuses is refused with the same exit status", async (lab) => {
   for (const options of REFUSED) {
     const { real, ours } = await both(lab, options);
     strictEqual(real.status, 1, `fwknopd ${options.join(" ")}`);
@@ -91,7 +80,7 @@ labTest("what fwknopd refuses is refused with the same exit status", async (lab)
   }
 });
 
-labTest("keys are made in the form that fwknopd prints", async (lab) => {
+besideFwknopd("keys are made in the form that fwknopd prints", async (lab) => {
   for (const options of [["--key-gen"], ["--key-gen", "--key-len", "16", "--hmac-key-len", "20"]]) {
     const { real, ours } = await both(lab, options);
     // Keys differ each time; their lengths and everything around them do not.
@@ -100,14 +89,14 @@ labTest("keys are made in the form that fwknopd prints", async (lab) => {
   }
 });
 
-labTest("abbreviated and clustered options mean what they mean to fwknopd", async (lab) => {
+besideFwknopd("abbreviated and clustered options mean what they mean to fwknopd", async (lab) => {
   for (const options of [["--exit-parse-c"], ["--exit-parse-config", "-vvf"], ["--stat"]]) {
     const { real, ours } = await both(lab, options);
     strictEqual(ours.status, real.status, options.join(" "));
   }
 });
 
-labTest("an access.conf that fwknopd refuses is refused with its words", async (lab) => {
+besideFwknopd("an access.conf that fwknopd refuses is refused with its words", async (lab) => {
   const bad: readonly (readonly [string, RegExp])[] = [
     ["", /Could not find valid SOURCE stanza in access file|could not find any valid access\.conf/],
     ["SOURCE ANY\n", /No keys found for access stanza source/],
@@ -144,7 +133,7 @@ const SETTING: readonly (readonly string[])[] = [
   ["--override-config=@/two.conf,@/one.conf", "-d", "@/other.cache"],
 ];
 
-labTest("options set what they set in fwknopd, and beat every file", async (lab) => {
+besideFwknopd("options set what they set in fwknopd, and beat every file", async (lab) => {
   const directory = `${lab.directory}/options`;
   await Deno.mkdir(`${directory}/access.d`, { recursive: true });
   const files: Readonly<Record<string, string>> = {
@@ -169,7 +158,7 @@ labTest("options set what they set in fwknopd, and beat every file", async (lab)
   }
 });
 
-labTest(
+besideFwknopd(
   "--rotate-digest-cache keeps the old cache beside a new one, as fwknopd does",
   async (lab) => {
     const outcome = async (program: readonly string[]): Promise<[number, string[], string]> => {
@@ -192,7 +181,7 @@ labTest(
   },
 );
 
-labTest("a digest cache of fwknopd is taken over, and the other way round", async (lab) => {
+besideFwknopd("a digest cache of fwknopd is taken over, and the other way round", async (lab) => {
   const cached = async (program: readonly string[], cache: string): Promise<string> => {
     const files = await writeGatewayFiles(lab.directory, "PCAP_INTF lo\n", STANZA);
     const { stderr } = await lab.gateway.run([
@@ -211,7 +200,7 @@ labTest("a digest cache of fwknopd is taken over, and the other way round", asyn
   strictEqual(await cached(["fwknopd"], cache), expected);
 });
 
-labTest("the daemon is found by its pid file, wherever that is", async (lab) => {
+besideFwknopd("the daemon is found by its pid file, wherever that is", async (lab) => {
   const files = await writeGatewayFiles(lab.directory, "PCAP_INTF lo\n", STANZA);
   const pidFile = `${lab.directory}/daemon.pid`;
   const ask = (...words: string[]): Promise<Finished> =>
@@ -232,30 +221,33 @@ labTest("the daemon is found by its pid file, wherever that is", async (lab) => 
   }
 });
 
-labTest("a stale pid file ends no stranger and is left alone, unlike with fwknopd", async (lab) => {
-  const outcome = async (program: readonly string[]): Promise<[boolean, boolean]> => {
-    const files = await writeGatewayFiles(lab.directory, "PCAP_INTF lo\n", STANZA);
-    await Deno.mkdir(files.runDirectory, { mode: 0o700 });
-    const pidFile = `${files.runDirectory}/fwknopd.pid`;
-    // The process itself must have the number, which it would not behind ip-netns(8).
-    const stranger = new Deno.Command("sleep", { args: ["60"] }).spawn();
-    const text = `${stranger.pid}\n`;
-    await Deno.writeTextFile(pidFile, text, { mode: 0o600 });
-    const ask = (option: string): Promise<Finished> =>
-      lab.gateway.run([...program, ...files.options, option]);
-    strictEqual((await ask("-S")).status, 1);
-    const unchanged = await Deno.readTextFile(pidFile) === text;
-    await Deno.writeTextFile(pidFile, text, { mode: 0o600 });
-    await ask("-K");
-    try {
-      // A signal that was sent before is there before this one.
-      stranger.kill("SIGKILL");
-    } catch {
-      // It has ended.
-    }
-    const { signal } = await stranger.status;
-    return [unchanged, signal === "SIGKILL"];
-  };
-  deepStrictEqual(await outcome(spaCommand("serve")), [true, true]);
-  deepStrictEqual(await outcome(["fwknopd"]), [false, false]);
-});
+besideFwknopd(
+  "a stale pid file ends no stranger and is left alone, unlike with fwknopd",
+  async (lab) => {
+    const outcome = async (program: readonly string[]): Promise<[boolean, boolean]> => {
+      const files = await writeGatewayFiles(lab.directory, "PCAP_INTF lo\n", STANZA);
+      await Deno.mkdir(files.runDirectory, { mode: 0o700 });
+      const pidFile = `${files.runDirectory}/fwknopd.pid`;
+      // The process itself must have the number, which it would not behind ip-netns(8).
+      const stranger = new Deno.Command("sleep", { args: ["60"] }).spawn();
+      const text = `${stranger.pid}\n`;
+      await Deno.writeTextFile(pidFile, text, { mode: 0o600 });
+      const ask = (option: string): Promise<Finished> =>
+        lab.gateway.run([...program, ...files.options, option]);
+      strictEqual((await ask("-S")).status, 1);
+      const unchanged = await Deno.readTextFile(pidFile) === text;
+      await Deno.writeTextFile(pidFile, text, { mode: 0o600 });
+      await ask("-K");
+      try {
+        // A signal that was sent before is there before this one.
+        stranger.kill("SIGKILL");
+      } catch {
+        // It has ended.
+      }
+      const { signal } = await stranger.status;
+      return [unchanged, signal === "SIGKILL"];
+    };
+    deepStrictEqual(await outcome(spaCommand("serve")), [true, true]);
+    deepStrictEqual(await outcome(["fwknopd"]), [false, false]);
+  },
+);

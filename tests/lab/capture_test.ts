@@ -10,32 +10,13 @@ import {
   hasProgram,
   type Lab,
   labMissing,
+  labTest,
   labTool,
-  openLab,
   spaCommand,
 } from "./lab.ts";
 import { run, type Watched } from "./process.ts";
 
 const SNIFF = `PCAP_INTF ${GATEWAY_INTERFACE}\n`;
-
-function labTest(
-  name: string,
-  body: (lab: Lab) => Promise<void>,
-  unable: string | null = labMissing(),
-): void {
-  Deno.test({
-    name: unable === null ? name : `${name} (${unable})`,
-    ignore: unable !== null,
-    fn: async () => {
-      const lab = await openLab();
-      try {
-        await body(lab);
-      } finally {
-        await lab.close();
-      }
-    },
-  });
-}
 
 const noFwknop = labMissing() ?? (hasProgram("fwknop") ? null : "needs fwknop-client");
 

@@ -11,8 +11,8 @@ import {
   hasProgram,
   type Lab,
   labMissing,
+  labTest,
   labTool,
-  openLab,
   spaCommand,
 } from "./lab.ts";
 import { run, type Watched } from "./process.ts";
@@ -143,19 +143,12 @@ function raw(
 const missing = labMissing();
 const noFwknopd = hasProgram("fwknopd") ? null : "needs fwknop-server";
 
-function labTest(name: string, unable: string | null, body: (lab: Lab) => Promise<void>): void {
-  Deno.test({
-    name: unable === null ? name : `${name} (${unable})`,
-    ignore: unable !== null,
-    fn: async () => {
-      const lab = await openLab();
-      try {
-        await body(lab);
-      } finally {
-        await lab.close();
-      }
-    },
-  });
+function transportTest(
+  name: string,
+  unable: string | null,
+  body: (lab: Lab) => Promise<void>,
+): void {
+  labTest(name, body, unable);
 }
 
 /** A gateway that sniffs everything a knock can travel in, and takes TCP where knocks go. */
@@ -181,7 +174,7 @@ function knock(port: number, ...options: readonly string[]): string[] {
   );
 }
 
-labTest(
+transportTest(
   "each transport sends the packet fwknop sends, and opens a port on the real fwknopd",
   missing ?? noFwknopd,
   async (lab) => {
@@ -219,7 +212,7 @@ function compare(packet: Uint8Array, expected: Case): void {
   if (isRaw && ours.protocol === UDP) notEqual(view.getUint16(IP_HEADER + 6), 0, id);
 }
 
-labTest("each transport that spa serve captures opens a port on it", missing, async (lab) => {
+transportTest("each transport that spa serve captures opens a port on it", missing, async (lab) => {
   const gateway = await startSniffing(lab, spaCommand("serve"));
   for (const [index, { options }] of CASES.entries()) {
     const port = 1000 + index;
@@ -229,25 +222,29 @@ labTest("each transport that spa serve captures opens a port on it", missing, as
   }
 });
 
-labTest("a raw packet without -Q has the address that the route gives it", missing, async (lab) => {
-  for (const transport of ["udpraw", "tcpraw", "icmp"]) {
-    const filter = `src host ${ADDRESSES.client}`;
-    const capture = lab.gateway.start(labTool("capture", GATEWAY_INTERFACE, filter));
-    await capture.waitFor(/capturing/);
-    const sent = await lab.client.run(knock(22, "-P", transport, "-v"));
-    deepEqual([sent.status, sent.stderr], [0, ""]);
-    const [hex] = await capture.waitFor(/^[0-9a-f]{300,}$/m);
-    await capture.stop();
-    const packet = Uint8Array.fromHex(hex);
-    deepEqual(checksums(packet), { ip: 0, transport: 0 });
-    match(sent.stdout, new RegExp(`bytes sent: ${packet.length}\n`));
-    match(sent.stdout, new RegExp(`protocol: ${transport}\n`));
-  }
-});
+transportTest(
+  "a raw packet without -Q has the address that the route gives it",
+  missing,
+  async (lab) => {
+    for (const transport of ["udpraw", "tcpraw", "icmp"]) {
+      const filter = `src host ${ADDRESSES.client}`;
+      const capture = lab.gateway.start(labTool("capture", GATEWAY_INTERFACE, filter));
+      await capture.waitFor(/capturing/);
+      const sent = await lab.client.run(knock(22, "-P", transport, "-v"));
+      deepEqual([sent.status, sent.stderr], [0, ""]);
+      const [hex] = await capture.waitFor(/^[0-9a-f]{300,}$/m);
+      await capture.stop();
+      const packet = Uint8Array.fromHex(hex);
+      deepEqual(checksums(packet), { ip: 0, transport: 0 });
+      match(sent.stdout, new RegExp(`bytes sent: ${packet.length}\n`));
+      match(sent.stdout, new RegExp(`protocol: ${transport}\n`));
+    }
+  },
+);
 
 const noSetpriv = hasProgram("setpriv") ? null : "needs setpriv of util-linux";
 
-labTest(
+transportTest(
   "a raw transport without the right to it says so, and what to do",
   missing ?? noSetpriv,
   async (lab) => {

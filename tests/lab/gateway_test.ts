@@ -4,34 +4,9 @@ import { deepStrictEqual, match, ok, rejects, strictEqual } from "node:assert/st
 import { replayDigest } from "../../lib/spa_digest.ts";
 import { savedRules, serve, startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, probe, send, STANZA } from "./knock.ts";
-import {
-  ADDRESSES,
-  GATEWAY_INTERFACE,
-  type Lab,
-  labMissing,
-  labTool,
-  openLab,
-  spaCommand,
-} from "./lab.ts";
+import { ADDRESSES, GATEWAY_INTERFACE, labTest, labTool, spaCommand } from "./lab.ts";
 
 const SNIFF = `PCAP_INTF ${GATEWAY_INTERFACE}\n`;
-const ignore = labMissing() !== null;
-
-function labTest(name: string, body: (lab: Lab) => Promise<void>): void {
-  const missing = labMissing();
-  Deno.test({
-    name: missing === null ? name : `${name} (${missing})`,
-    ignore,
-    fn: async () => {
-      const lab = await openLab();
-      try {
-        await body(lab);
-      } finally {
-        await lab.close();
-      }
-    },
-  });
-}
 
 labTest(
   "a hidden port opens for who knocked and closes while the connection lives on",

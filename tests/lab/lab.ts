@@ -92,6 +92,30 @@ export async function openLab(iptables = "iptables"): Promise<Lab> {
   return { client, gateway, inner, directory, close };
 }
 
+/**
+ * A test with a lab of its own.
+ *
+ * @param missing why it cannot run here; it then counts as skipped
+ */
+export function labTest(
+  name: string,
+  body: (lab: Lab) => Promise<void>,
+  missing: string | null = labMissing(),
+): void {
+  Deno.test({
+    name: missing === null ? name : `${name} (${missing})`,
+    ignore: missing !== null,
+    fn: async () => {
+      const lab = await openLab();
+      try {
+        await body(lab);
+      } finally {
+        await lab.close();
+      }
+    },
+  });
+}
+
 const DEFAULT_DROP = `*filter
 :INPUT DROP [0:0]
 :FORWARD DROP [0:0]

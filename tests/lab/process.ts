@@ -37,6 +37,7 @@ export function start(command: readonly string[], options: StartOptions = {}): W
   }).spawn();
   const input = child.stdin.getWriter();
   let text = "";
+  let running = true;
   let over = false;
   const watchers = new Set<() => void>();
   const notify = (): void => {
@@ -50,7 +51,9 @@ export function start(command: readonly string[], options: StartOptions = {}): W
     }
   }
 
-  const ended = Promise.all([child.status, read(child.stdout), read(child.stderr)])
+  // What it has printed is read on after its end.
+  const status = child.status.finally(() => void (running = false));
+  const ended = Promise.all([status, read(child.stdout), read(child.stderr)])
     .then(async ([{ code }]) => {
       over = true;
       notify();
@@ -78,7 +81,13 @@ export function start(command: readonly string[], options: StartOptions = {}): W
   }
 
   function signal(name: Deno.Signal): void {
-    if (!over) child.kill(name);
+    if (!running) return;
+    try {
+      child.kill(name);
+    } catch (error) {
+      // It has just ended, and nobody was told yet.
+      if (!(error instanceof TypeError)) throw error;
+    }
   }
 
   async function stop(): Promise<number> {
