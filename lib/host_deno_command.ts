@@ -53,7 +53,13 @@ export function startInForeground(program: string, args: readonly string[]): For
       return code;
     }),
     signal: (name) => {
-      if (running) child.kill(name);
+      if (!running) return;
+      try {
+        child.kill(name);
+      } catch (error) {
+        // It has just ended, and nobody was told yet.
+        if (!(error instanceof TypeError)) throw error;
+      }
     },
   };
 }
