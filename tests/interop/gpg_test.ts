@@ -210,6 +210,7 @@ Deno.test({
       ]);
       strictEqual(sent.status, 0, sent.stderr);
       await gateway.waitFor(/(?:Replay detected[^]*){2}/);
+      await gateway.waitFor(/Added access rule/);
       strictEqual(gateway.output().match(/Added access rule/g)?.length, 1);
       await gateway.stop();
     }),
