@@ -225,6 +225,7 @@ export const SERVER_VARIABLES = {
   NFT_MARK: { kind: "nft-mark", effect: "works", initial: null },
   ENABLE_DEFAULT_DROP: { kind: "hidden-ports", effect: "works", initial: "N" },
   PCAP_BUFFER_SIZE: { kind: "number", effect: "works", low: 1, high: 1024, initial: "4" },
+  ENABLE_STRICT_PERMISSIONS: { kind: "flag", effect: "works", initial: "Y" },
 } as const satisfies Readonly<Record<string, ServerVariable>>;
 
 /** The name of a variable in fwknopd.conf. */

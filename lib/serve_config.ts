@@ -92,10 +92,10 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
     }
   }
 
-  function permissionProblems(paths: readonly string[]): Problem[] {
-    return paths.flatMap((path) => {
+  function permissionProblems(paths: readonly string[], strict: boolean): Problem[] {
+    return [...new Set(paths)].flatMap((path) => {
       const info = look(path, "stat");
-      return info === null ? [] : checkFilePermissions(path, info, host.uid);
+      return info === null ? [] : checkFilePermissions(path, info, host.uid, strict);
     });
   }
 
@@ -120,7 +120,7 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
       .filter((entry): entry is readonly [typeof entry[0], string] => entry[1] !== null)
       .map(([name, path]) => [name, absolute(path)]);
     const problems = [
-      ...permissionProblems([file]),
+      ...permissionProblems([file], false),
       ...reading.problems,
       ...checkCommandLinePaths(request.variables, lookups),
     ];
@@ -144,7 +144,7 @@ export function createConfigReader(host: Host, request: ConfigRequest): ConfigRe
     });
     const problems = [
       ...server.problems,
-      ...permissionProblems(access.files),
+      ...permissionProblems(access.files, server.config.ENABLE_STRICT_PERMISSIONS),
       ...access.problems,
     ];
     // gpg runs long after this process may have gone to another directory.

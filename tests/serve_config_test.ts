@@ -84,3 +84,42 @@ Deno.test("a path that the system cannot even look at is an error that names it"
       /Could not open access file: \S+x: File name too/,
     );
   }));
+
+/** The files that hold keys, by the way that leads to them. */
+const KEY_FILES = {
+  "a.conf": "SOURCE ANY\nKEY one\nREQUIRE_SOURCE Y\n%include @/b.conf\n%include_folder @/keys\n",
+  "b.conf": "SOURCE 192.0.2.1\n%include_keys @/k\nREQUIRE_SOURCE Y\n",
+  "k": "KEY two\n",
+  "keys/c.conf": "SOURCE 192.0.2.2\nKEY three\nREQUIRE_SOURCE Y\n",
+};
+
+function readKeyFiles(host: Host, directory: string, config: string, wide: string): string[] {
+  Deno.writeTextFileSync(`${directory}/f.conf`, `ACCESS_FILE a.conf\n${config}`);
+  for (const [name, text] of Object.entries(KEY_FILES)) {
+    const path = `${directory}/${name}`;
+    Deno.writeTextFileSync(path, text.replaceAll("@", directory));
+    Deno.chmodSync(path, name === wide ? 0o644 : 0o600);
+  }
+  Deno.chmodSync(`${directory}/f.conf`, wide === "f.conf" ? 0o644 : 0o600);
+  const reader = createConfigReader(host, { file: "f.conf", variables: {}, verbosity: 0 });
+  const { problems } = reader.readAccess(reader.readServer());
+  return problems.map(formatProblem);
+}
+
+Deno.test("every file that holds keys is refused when others can read it, fwknopd.conf is not", () =>
+  withDirectory((host, directory) => {
+    deepStrictEqual(readKeyFiles(host, directory, "", "none"), []);
+    for (const name of Object.keys(KEY_FILES)) {
+      const path = `${directory}/${name}`;
+      const told = readKeyFiles(host, directory, "", name);
+      strictEqual(told.length, 1, told.join("\n"));
+      match(told[0] ?? "", new RegExp(`^spa: ${path}: \\[-\\] file: ${path} permissions.*0644`));
+      match(told[0] ?? "", /\nhint: chmod 600 .*ENABLE_STRICT_PERMISSIONS N in fwknopd\.conf$/);
+      const loose = readKeyFiles(host, directory, "ENABLE_STRICT_PERMISSIONS N\n", name);
+      strictEqual(loose.length, 1);
+      match(loose[0] ?? "", new RegExp(`^spa: ${path}: warning: \\[-\\] file: ${path} perm`));
+    }
+    const told = readKeyFiles(host, directory, "", "f.conf");
+    strictEqual(told.length, 1);
+    match(told[0] ?? "", /^spa: f\.conf: warning: \[-\] file: f\.conf permissions should only/);
+  }));

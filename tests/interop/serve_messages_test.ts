@@ -181,6 +181,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   "files that others can read": {
     mode: 0o644,
+    config: "ENABLE_STRICT_PERMISSIONS N\n",
     status: 0,
     shows: [/permissions\sshould\sonly\sbe\suser/, /Configs parsed/],
   },
