@@ -25,8 +25,12 @@ const TCP = 6;
 const UDP = 17;
 const ICMPV6 = 58;
 const IPV6_FRAGMENT = 44;
-/** Hop-by-hop options, routing, destination options: skipped by their length. */
-const IPV6_EXTENSIONS: ReadonlySet<number> = new Set([0, 43, 60]);
+const AUTHENTICATION = 51;
+/**
+ * Hop-by-hop options, routing, destination options, mobility, host identity, Shim6: skipped by
+ * their length in units of eight bytes (RFC 6564).
+ */
+const IPV6_EXTENSIONS: ReadonlySet<number> = new Set([0, 43, 60, 135, 139, 140]);
 const UDP_HEADER_BYTES = 8;
 const ICMP_HEADER_BYTES = 8;
 const TCP_HEADER_BYTES = 20;
@@ -70,14 +74,23 @@ function parseIpv6Packet(packet: Uint8Array): Datagram | PacketProblem {
   if (end > packet.length) return "truncated";
   let next = packet[6]!;
   let at = 40;
-  while (IPV6_EXTENSIONS.has(next)) {
+  for (;;) {
+    const isFragment = next === IPV6_FRAGMENT;
+    if (!isFragment && next !== AUTHENTICATION && !IPV6_EXTENSIONS.has(next)) break;
     if (at + 8 > end) return "truncated";
+    // A fragment header may stand before a whole packet (RFC 6946).
+    if (isFragment && (readUint16(packet, at + 2) & 0xfff9) !== 0) return "fragment";
+    const length = isFragment ? 8 : extensionBytes(next, packet[at + 1]!);
     next = packet[at]!;
-    at += (packet[at + 1]! + 1) * 8;
+    at += length;
   }
-  if (next === IPV6_FRAGMENT) return "fragment";
   if (at > end) return "truncated";
   return parseTransport(next, packet.slice(8, 24), packet.slice(24, 40), packet.subarray(at, end));
+}
+
+/** An authentication header alone counts in units of four bytes (RFC 4302, section 2.2). */
+function extensionBytes(type: number, units: number): number {
+  return type === AUTHENTICATION ? (units + 2) * 4 : (units + 1) * 8;
 }
 
 function parseTransport(

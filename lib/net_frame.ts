@@ -6,7 +6,10 @@ import { readUint16 } from "./net_bytes.ts";
 export const LINK_TYPES = {
   null: 0,
   ethernet: 1,
+  ppp: 9,
   rawOld: 12,
+  pppSerial: 50,
+  pppoe: 51,
   raw: 101,
   loop: 108,
   linuxCooked: 113,
@@ -18,10 +21,16 @@ export const LINK_TYPES = {
 const ETHERTYPE_IPV4 = 0x0800;
 const ETHERTYPE_IPV6 = 0x86dd;
 const ETHERTYPE_PPPOE_SESSION = 0x8864;
+/** Below it, an Ethernet type field is the length of an IEEE 802.3 frame. */
+const ETHERTYPE_LEAST = 0x0600;
+/** LLC addresses and control field of a SNAP header with the organization code of Ethernet (RFC 1042). */
+const SNAP_HEADER = [0xaa, 0xaa, 0x03, 0, 0, 0];
 const ETHERTYPES_VLAN: ReadonlySet<number> = new Set([0x8100, 0x88a8, 0x9100]);
 const PPPOE_HEADER_BYTES = 6;
 const PPP_IPV4 = 0x0021;
 const PPP_IPV6 = 0x0057;
+/** Address and control field of PPP in frames like HDLC's (RFC 1662, section 3.1). */
+const PPP_ADDRESS_AND_CONTROL = 0xff03;
 
 /** True for link types that {@linkcode packetOfFrame} understands. */
 export function isKnownLinkType(linkType: number): boolean {
@@ -41,7 +50,12 @@ export function packetOfFrame(linkType: number, frame: Uint8Array): Uint8Array |
     case LINK_TYPES.linuxCooked:
       return behindEtherType(frame, 14);
     case LINK_TYPES.linuxCooked2:
-      return frame.length >= 20 && isIpType(readUint16(frame, 0)) ? frame.subarray(20) : null;
+      return behindCooked2(frame);
+    case LINK_TYPES.ppp:
+    case LINK_TYPES.pppSerial:
+      return behindPpp(frame, 0);
+    case LINK_TYPES.pppoe:
+      return behindPppoe(frame, 0);
     case LINK_TYPES.raw:
     case LINK_TYPES.rawOld:
     case LINK_TYPES.ipv4:
@@ -56,21 +70,43 @@ export function packetOfFrame(linkType: number, frame: Uint8Array): Uint8Array |
   }
 }
 
-/** Follows 802.1Q tags and PPPoE from the type field at `offset`. */
+/** Follows 802.1Q tags, PPPoE and SNAP from the type field at `offset`. */
 function behindEtherType(frame: Uint8Array, offset: number): Uint8Array | null {
   let at = offset;
   while (at + 2 <= frame.length) {
     const type = readUint16(frame, at);
     if (isIpType(type)) return frame.subarray(at + 2);
     if (type === ETHERTYPE_PPPOE_SESSION) return behindPppoe(frame, at + 2);
-    if (!ETHERTYPES_VLAN.has(type)) return null;
-    at += 4;
+    if (type < ETHERTYPE_LEAST) {
+      if (!SNAP_HEADER.every((byte, index) => frame[at + 2 + index] === byte)) return null;
+      at += 2 + SNAP_HEADER.length;
+    } else if (ETHERTYPES_VLAN.has(type)) at += 4;
+    else return null;
   }
   return null;
 }
 
+/** The type field comes first here; a tag that the kernel kept stands behind the header. */
+function behindCooked2(frame: Uint8Array): Uint8Array | null {
+  const headerBytes = 20;
+  if (frame.length < headerBytes) return null;
+  const type = readUint16(frame, 0);
+  if (isIpType(type)) return frame.subarray(headerBytes);
+  if (type === ETHERTYPE_PPPOE_SESSION) return behindPppoe(frame, headerBytes);
+  return ETHERTYPES_VLAN.has(type) ? behindEtherType(frame, headerBytes + 2) : null;
+}
+
 function behindPppoe(frame: Uint8Array, offset: number): Uint8Array | null {
-  const at = offset + PPPOE_HEADER_BYTES;
+  return behindPpp(frame, offset + PPPOE_HEADER_BYTES);
+}
+
+/** The protocol field may have lost its first byte, which is zero (RFC 1661, section 6.5). */
+function behindPpp(frame: Uint8Array, offset: number): Uint8Array | null {
+  if (offset + 2 > frame.length) return null;
+  const first = readUint16(frame, offset);
+  const at = first === PPP_ADDRESS_AND_CONTROL ? offset + 2 : offset;
+  const compressed = frame[at];
+  if (compressed === PPP_IPV4 || compressed === PPP_IPV6) return frame.subarray(at + 1);
   if (at + 2 > frame.length) return null;
   const protocol = readUint16(frame, at);
   return protocol === PPP_IPV4 || protocol === PPP_IPV6 ? frame.subarray(at + 2) : null;

@@ -31,6 +31,8 @@ export interface CaptureCounters {
   readonly dropped: number;
   /** Those that an interface or its driver lost. */
   readonly droppedByInterface: number;
+  /** Fragments of IP packets that were passed over: they are not put together here. */
+  readonly fragments: number;
 }
 
 /** A capture cannot start or cannot go on; the message is one line for the operator. */

@@ -47,7 +47,7 @@ export function openInterfaces(
   const { libc } = native;
   const interfaces: Interface[] = [];
   /** Counters of captures that are over. */
-  let past: CaptureCounters = { received: 0, dropped: 0, droppedByInterface: 0 };
+  let past: CaptureCounters = { received: 0, dropped: 0, droppedByInterface: 0, fragments: 0 };
   let notify: () => void = () => {};
   let stopped = false;
   /** Which interface has the first turn, so that a flooded one cannot keep the others waiting. */
@@ -208,5 +208,6 @@ function sum(one: CaptureCounters, other: CaptureCounters | null): CaptureCounte
     received: one.received + other.received,
     dropped: one.dropped + other.dropped,
     droppedByInterface: one.droppedByInterface + other.droppedByInterface,
+    fragments: one.fragments + other.fragments,
   };
 }

@@ -2,9 +2,9 @@
 
 import type { PcapCapture } from "../ffi/libpcap.ts";
 import { type Native, reasonOf } from "./host.ts";
-import { parsePacket } from "./net_datagram.ts";
+import { type Datagram, parsePacket } from "./net_datagram.ts";
 import { isKnownLinkType, packetOfFrame } from "./net_frame.ts";
-import { CaptureError, type CaptureSource } from "./serve_capture.ts";
+import { type CaptureCounters, CaptureError, type CaptureSource } from "./serve_capture.ts";
 
 /** What fwknopd's configuration says of libpcap. */
 export interface PcapSettings {
@@ -33,10 +33,10 @@ export type InterfaceSource = Omit<CaptureSource, "announcement">;
 export function openPcapSource(native: Native, settings: PcapSettings): InterfaceSource {
   const capture = open(native, settings);
   const waiter = native.libc.waiterFor(capture.fd);
+  const reader = readerOf(capture, settings.interface);
   return {
     wait: waiter.wait,
-    drain: drainOf(capture, settings.interface),
-    counters: capture.counters,
+    ...reader,
     stop: waiter.wake,
     close() {
       waiter.close();
@@ -56,7 +56,7 @@ export function openPcapFileSource(native: Native, path: string, filter: string)
   // poll(2) passes over this descriptor: only `wake` ends the wait, which keeps the process alive.
   const waiter = native.libc.waiterFor(-1);
   let atEnd = false;
-  const drain = drainOf(capture, path);
+  const { drain, counters } = readerOf(capture, path);
   return {
     announcement: [
       `Reading pcap file: ${path}`,
@@ -69,6 +69,7 @@ export function openPcapFileSource(native: Native, path: string, filter: string)
       if (count < limit) atEnd = true;
       return count;
     },
+    counters,
     stop() {
       atEnd = true;
       waiter.wake();
@@ -81,7 +82,13 @@ export function openPcapFileSource(native: Native, path: string, filter: string)
 }
 
 /** @param name of the interface or file, for messages */
-function drainOf(capture: PcapCapture, name: string): CaptureSource["drain"] {
+function readerOf(
+  capture: PcapCapture,
+  name: string,
+): Required<Pick<CaptureSource, "drain" | "counters">> {
+  let read = 0;
+  let fragments = 0;
+
   function next(): Uint8Array | null {
     try {
       return capture.next();
@@ -89,16 +96,27 @@ function drainOf(capture: PcapCapture, name: string): CaptureSource["drain"] {
       throw new CaptureError(`Fatal error from pcap_dispatch() on "${name}": ${reasonOf(error)}`);
     }
   }
-  return (limit, take) => {
+
+  function drain(limit: number, take: (datagram: Datagram) => void): number {
     for (let count = 0; count < limit; count++) {
       const frame = next();
       if (frame === null) return count;
+      read++;
       const packet = packetOfFrame(capture.linkType, frame);
       const datagram = packet === null ? "not-ip" : parsePacket(packet);
       if (typeof datagram === "object") take(datagram);
+      else if (datagram === "fragment") fragments++;
     }
     return limit;
-  };
+  }
+
+  function counters(): CaptureCounters {
+    // The system counts no frames of a file.
+    const counted = capture.counters() ?? { received: read, dropped: 0, droppedByInterface: 0 };
+    return { ...counted, fragments };
+  }
+
+  return { drain, counters };
 }
 
 function open(native: Native, settings: PcapSettings): PcapCapture {

@@ -3,10 +3,10 @@
 import type { RefusalReason } from "./auth_event.ts";
 import { createReplayMemory, type ReplayMemory } from "./auth_replay.ts";
 import { type Host, reasonOf, type SignalName } from "./host.ts";
-import { type CaptureCounters, type CaptureSource, runCapture } from "./serve_capture.ts";
+import { type CaptureSource, runCapture } from "./serve_capture.ts";
 import { createCommands } from "./serve_commands.ts";
 import { createGpgDecryptor } from "./serve_gpg.ts";
-import type { Log } from "./serve_log.ts";
+import type { Counts, Log } from "./serve_log.ts";
 import { createMonitor } from "./serve_monitor.ts";
 import { openReplayFile, type ReplayFile, rotateReplayFile } from "./serve_replay_file.ts";
 import { forwardingProblem } from "./serve_nat_target.ts";
@@ -107,7 +107,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     return counts;
   }
 
-  const countsText = (): string => formatTally(tally(), source.counters?.() ?? null);
+  const counts = (): Counts => ({ packets: tally(), capture: source.counters?.() ?? null });
   let endedBy: SignalName | null = null;
   let replacement: CaptureSource | null = null;
   let reloading: Promise<void> = Promise.resolve();
@@ -121,7 +121,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     host.onSignal("SIGHUP", () => {
       reloading = reloading.then(reload);
     }),
-    host.onSignal("SIGUSR1", () => log.info(countsText())),
+    host.onSignal("SIGUSR1", () => log.counts("info", counts())),
   ];
 
   async function reload(): Promise<void> {
@@ -222,7 +222,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     await Promise.all(underway);
     await Promise.all([firewall?.stop(), commands?.stop()]);
     replayFile?.close();
-    log.debug(countsText());
+    log.counts("debug", counts());
     source.close();
   }
   log.info("Shutting Down fwknopd.");
@@ -235,14 +235,4 @@ function openReplays(parts: GatewayParts, replays: ReplayMemory): ReplayFile | n
   if (options.rotateDigestCache) rotateReplayFile(host, config.DIGEST_FILE, log);
   const age = { maxPacketAge: maxPacketAge(config) };
   return openReplayFile(host, config.DIGEST_FILE, replays, log, (record) => keepUntil(record, age));
-}
-
-/** The counts by what became of packets, and the system's own, on one line. */
-function formatTally(tally: Tally, captured: CaptureCounters | null): string {
-  const counts = [...tally].map(([what, count]) => `${what} ${count}`);
-  const text = `Packets: ${counts.length === 0 ? "none" : counts.join(", ")}`;
-  if (captured === null) return text;
-  const { received, dropped, droppedByInterface } = captured;
-  return `${text}; captured ${received}, ` +
-    `dropped ${dropped} by the kernel and ${droppedByInterface} by the interface`;
 }

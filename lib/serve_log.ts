@@ -1,6 +1,7 @@
 // The daemon's log: verbosity, and its two formats. Where lines go is the host's business.
 
 import type { Asked, LogLevel, RefusalReason } from "./auth_event.ts";
+import type { CaptureCounters } from "./serve_capture.ts";
 
 /** What became of one packet, for programs to read. */
 export interface DecisionEntry {
@@ -20,6 +21,14 @@ export interface DecisionEntry {
   readonly seconds: number | null;
 }
 
+/** Packets so far. */
+export interface Counts {
+  /** Those that were judged, by what became of them. */
+  readonly packets: ReadonlyMap<"granted" | RefusalReason, number>;
+  /** What the capture counts; null where the system does not. */
+  readonly capture: CaptureCounters | null;
+}
+
 /** Receives the daemon's lines; each is one event in fwknopd's wording, without a line end. */
 export interface Log {
   error(text: string): void;
@@ -29,6 +38,8 @@ export interface Log {
   debug(text: string): void;
   /** Takes what became of a packet; null where nobody wants it, since fwknopd's lines say it too. */
   readonly decision: ((entry: DecisionEntry) => void) | null;
+  /** Takes numbers of packets; those below verbosity 1 that have level debug are dropped. */
+  counts(level: "info" | "debug", counts: Counts): void;
   /** How much was asked for: the number of `-v` options plus VERBOSE. */
   readonly verbosity: number;
 }
@@ -59,6 +70,9 @@ export function createLog(verbosity: number, write: WriteLine): Log {
     debug: (text) => {
       if (verbosity > 0) write("debug", text);
     },
+    counts: (level, counts) => {
+      if (level === "info" || verbosity > 0) write(level, countsText(counts));
+    },
     decision: verbosity === 0 ? null : (entry) => {
       if (entry.id !== null) write("debug", decisionText(entry));
     },
@@ -67,7 +81,7 @@ export function createLog(verbosity: number, write: WriteLine): Log {
 
 /**
  * A log of one JSON object a line: `event` is `granted` or `refused` for what became of a packet,
- * and `message` for a line in fwknopd's wording.
+ * `counts` for numbers of packets, and `message` for a line in fwknopd's wording.
  *
  * @param verbosity 0 drops what has level debug
  * @param now wall clock in milliseconds since 1970 UTC
@@ -85,6 +99,9 @@ export function createJsonLog(verbosity: number, now: () => number, write: Write
     warning: message("warning"),
     info: message("info"),
     debug: message("debug"),
+    counts: (level, { packets, capture }) => {
+      put(level, "counts", { packets: Object.fromEntries(packets), capture });
+    },
     decision: ({ level, id, source, stanza, outcome, asked, address, seconds }) => {
       const packet = { id, source, stanza };
       if (outcome === "granted") {
@@ -99,4 +116,14 @@ export function createJsonLog(verbosity: number, now: () => number, write: Write
 function decisionText({ id, source, stanza, outcome }: DecisionEntry): string {
   const where = stanza === null ? `[${source}]` : `[${source}] (stanza #${stanza})`;
   return `${where} Packet ${id} ${outcome === "granted" ? outcome : `refused: ${outcome}`}`;
+}
+
+function countsText({ packets, capture }: Counts): string {
+  const counts = [...packets].map(([what, count]) => `${what} ${count}`);
+  const text = `Packets: ${counts.length === 0 ? "none" : counts.join(", ")}`;
+  if (capture === null) return text;
+  const { received, dropped, droppedByInterface, fragments } = capture;
+  return `${text}; captured ${received}, ` +
+    `dropped ${dropped} by the kernel and ${droppedByInterface} by the interface` +
+    (fragments === 0 ? "" : `; passed over ${fragments} fragments`);
 }

@@ -106,27 +106,51 @@ Deno.test("parsePacket() says what is wrong with packets that carry no datagram"
   }
 });
 
-Deno.test("parsePacket() skips IPv6 extension headers and refuses IPv6 fragments", () => {
-  const datagram: Datagram = {
+/** Extension headers, each with the number that announces it; the next header's goes first. */
+const EXTENSIONS: Readonly<Record<string, readonly [number, readonly number[]]>> = {
+  "hop-by-hop options": [0, [0, 1, 4, 0, 0, 0, 0]],
+  "long hop-by-hop options": [0, [1, 1, 12, ...new Array<number>(12).fill(0)]],
+  routing: [43, [2, 4, 0, 0, 0, 0, 0, ...new Array<number>(16).fill(9)]],
+  "destination options": [60, [0, 1, 4, 0, 0, 0, 0]],
+  "an authentication header": [51, [4, 0, 0, ...new Array<number>(20).fill(7)]],
+  mobility: [135, [0, 0, 0, 0, 0, 0, 0]],
+  "the fragment header of a whole packet": [44, [0, 0, 0, 1, 2, 3, 4]],
+};
+
+/** An IPv6 packet with extension headers put into it. */
+function extended(plain: readonly number[], ...names: readonly string[]): Uint8Array {
+  const headers = names.map((name) => EXTENSIONS[name] ?? [0, []] as const);
+  const types = [...headers.map(([type]) => type), plain[6] ?? 0];
+  const bytes = headers.flatMap(([, rest], index) => [types[index + 1] ?? 0, ...rest]);
+  const length = uint16(plain.length - 40 + bytes.length);
+  return Uint8Array.from([
+    ...[0x60, 0, 0, 0, ...length, types[0] ?? 0, 64, ...plain.slice(8, 40)],
+    ...[...bytes, ...plain.slice(40)],
+  ]);
+}
+
+Deno.test("parsePacket() reads every IPv6 datagram behind any extension headers", () => {
+  const names = fc.array(fc.constantFrom(...Object.keys(EXTENSIONS)), { maxLength: 8 });
+  const overIpv6 = anyDatagram.filter(({ source }) => source.length === 16);
+  fc.assert(fc.property(overIpv6, names, (datagram, chosen) => {
+    deepStrictEqual(parsePacket(extended(packetOf(datagram, {}), ...chosen)), datagram);
+  }));
+});
+
+Deno.test("parsePacket() refuses IPv6 fragments and headers that are cut short", () => {
+  const plain = packetOf({
     protocol: 17,
     source: new Uint8Array(16).fill(1),
     destination: new Uint8Array(16).fill(2),
     sourcePort: 1024,
     destinationPort: 62201,
     payload: Uint8Array.of(7),
-  };
-  const plain = packetOf(datagram, {});
-  const withHeader = (type: number): Uint8Array => {
-    const extension = [17, 0, 0, 0, 0, 0, 0, 0];
-    const length = uint16(plain.length - 40 + extension.length);
-    return Uint8Array.from([
-      ...[0x60, 0, 0, 0, ...length, type, 64, ...plain.slice(8, 40)],
-      ...[...extension, ...plain.slice(40)],
-    ]);
-  };
-  deepStrictEqual(parsePacket(withHeader(0)), datagram);
-  deepStrictEqual(parsePacket(withHeader(60)), datagram);
-  strictEqual(parsePacket(withHeader(44)), "fragment");
+  }, {});
+  const whole = extended(plain, "the fragment header of a whole packet");
+  strictEqual(parsePacket(whole.with(42, 1)), "fragment", "a later fragment");
+  strictEqual(parsePacket(whole.with(43, 1)), "fragment", "a first fragment");
+  strictEqual(parsePacket(extended(plain, "routing").with(41, 255)), "truncated");
+  strictEqual(parsePacket(extended(plain.slice(0, 40), "routing")), "truncated");
 });
 
 Deno.test("parsePacket() takes any bytes without throwing", () => {

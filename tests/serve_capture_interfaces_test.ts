@@ -98,6 +98,10 @@ function machine(...names: readonly string[]) {
       for (let number = 0; number < packets; number++) capture?.frames.push(packetOf(mark));
       waits.get(capture?.fd ?? -1)?.(true);
     },
+    arriveFragment(name: string): void {
+      const moreFragments = 0x20;
+      captures.get(name)?.frames.push(packetOf(0).with(6, moreFragments));
+    },
     start(interfaces: readonly string[], endsWithInterface: boolean): CaptureSource {
       const native = { libc, openPcap } as unknown as Native;
       return openInterfaces(native, createLog(0, (_, text) => lines.push(text)), {
@@ -217,8 +221,24 @@ Deno.test("else an interface that comes back is captured again, and all is count
     'The interface "eth1" disappeared. Waiting for it to come back.',
     "Sniffing interface: eth1",
   ]);
-  deepStrictEqual(source.counters?.(), { received: 3, dropped: 3, droppedByInterface: 0 });
+  deepStrictEqual(source.counters?.(), {
+    received: 3,
+    dropped: 3,
+    droppedByInterface: 0,
+    fragments: 0,
+  });
   source.close();
   await settle();
   deepStrictEqual([[...open], faults], [[], []]);
+});
+
+Deno.test("fragments are passed over and counted", async () => {
+  const { start, arrive, arriveFragment } = machine("eth0");
+  const source = start(["eth0"], true);
+  await drain(source);
+  arriveFragment("eth0");
+  arrive("eth0", 1);
+  deepStrictEqual(await drain(source), [1]);
+  deepStrictEqual(source.counters?.()?.fragments, 1);
+  source.close();
 });

@@ -228,3 +228,30 @@ Deno.test("the objects that docs/log.md shows have the fields that the log write
   });
   deepStrictEqual(shown, written.map((object) => Object.keys(object as object)));
 });
+
+Deno.test("numbers of packets are a line in the text log and an object in the other", () => {
+  const packets = new Map<"granted" | RefusalReason, number>([["granted", 2], ["replay", 1]]);
+  const capture = { received: 9, dropped: 1, droppedByInterface: 0, fragments: 0 };
+  const tell = (log: Log): void => {
+    log.counts("info", { packets, capture });
+    log.counts("info", { packets: new Map(), capture: { ...capture, fragments: 3 } });
+    log.counts("debug", { packets: new Map(), capture: null });
+  };
+  const counted = "captured 9, dropped 1 by the kernel and 0 by the interface";
+  const lines = [
+    ["info", `Packets: granted 2, replay 1; ${counted}`],
+    ["info", `Packets: none; ${counted}; passed over 3 fragments`],
+  ];
+  deepStrictEqual(written((write) => createLog(0, write), tell), lines);
+  const all = [...lines, ["debug", "Packets: none"]];
+  deepStrictEqual(written((write) => createLog(1, write), tell), all);
+  const [first, , ...rest] = objects(0, tell);
+  deepStrictEqual(first, {
+    time: new Date(NOON).toISOString(),
+    level: "info",
+    event: "counts",
+    packets: { granted: 2, replay: 1 },
+    capture,
+  });
+  deepStrictEqual(rest, []);
+});
