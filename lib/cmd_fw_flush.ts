@@ -4,6 +4,7 @@ import { runFirewallCommand } from "./cmd_fw_options.ts";
 import { EXIT } from "./cmd_ui.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
+import { nftRunner } from "./serve_nft.ts";
 import { choosePlanner, type FirewallConfig, runPlan } from "./serve_plan.ts";
 
 /** Runs `spa fw-flush`. */
@@ -36,7 +37,7 @@ export async function flushFirewall(
 ): Promise<number> {
   const planner = choosePlanner(host, config);
   if (!settings.json) host.stdout("Deleting any existing firewall rules...\n");
-  const outcome = await runPlan(host, log, planner.tearDown());
+  const outcome = await runPlan(nftRunner(host, config.NFT_EXE), log, planner.tearDown());
   if (settings.json) {
     const result = { firewall: planner.name, flushed: outcome.ok };
     host.stdout(`${JSON.stringify(result, null, 2)}\n`);

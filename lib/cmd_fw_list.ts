@@ -5,6 +5,7 @@ import { EXIT } from "./cmd_ui.ts";
 import type { FirewallPlanner, ListedChain, ListedRule } from "./fw_firewall.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
+import { nftRunner } from "./serve_nft.ts";
 import { choosePlanner, type FirewallConfig, runPlan } from "./serve_plan.ts";
 
 /** Runs `spa fw-list`. */
@@ -41,15 +42,18 @@ export async function listFirewall(
   settings: ListSettings = {},
 ): Promise<number> {
   const planner = choosePlanner(host, config);
-  return settings.json
-    ? await listAsJson(host, planner, log)
-    : planner.endsByItself && !settings.all
-    ? await listAsTable(host, planner, log)
-    : await listAsText(host, planner, log, settings.all ?? false);
+  const { run } = nftRunner(host, config.NFT_EXE);
+  if (!settings.json && (!planner.endsByItself || settings.all)) {
+    return await listAsText(host, run, planner, log, settings.all ?? false);
+  }
+  const chains = await runPlan({ run }, log, planner.list());
+  if (complains(host, chains)) return EXIT.failed;
+  return settings.json ? listAsJson(host, planner, chains) : listAsTable(host, chains);
 }
 
 async function listAsText(
   host: Host,
+  run: Host["run"],
   planner: FirewallPlanner,
   log: Pick<Log, "debug" | "verbosity">,
   all: boolean,
@@ -61,7 +65,7 @@ async function listAsText(
   );
   let status: number = EXIT.done;
   for (const { call, echo } of planner.listing(all ? "all" : "ours")) {
-    const result = await host.run(call);
+    const result = await run(call);
     log.debug(`fw_dump_rules() CMD: '${echo.join(" ")}' (res: ${result.status})`);
     host.stdout(all ? result.stdout : `\n${result.stdout}`);
     host.stderr(result.stderr);
@@ -71,13 +75,7 @@ async function listAsText(
 }
 
 /** For a firewall whose own listing is no pleasure to read. */
-async function listAsTable(
-  host: Host,
-  planner: FirewallPlanner,
-  log: Pick<Log, "debug" | "verbosity">,
-): Promise<number> {
-  const chains = await runPlan(host, log, planner.list());
-  if (complains(host, chains)) return EXIT.failed;
+function listAsTable(host: Host, chains: readonly ListedChain[]): number {
   const heading = ["ADDRESS", "MAY REACH", "PORT", "SECONDS LEFT", "STANZA", "SET"];
   const rows = chains.flatMap(({ table, rules }) =>
     rules.map((rule) => [
@@ -116,13 +114,11 @@ function secondsLeft(rule: ListedRule, now: number): number | null {
   return rule.expires === null ? null : rule.expires - Math.floor(now / 1000);
 }
 
-async function listAsJson(
+function listAsJson(
   host: Host,
   planner: FirewallPlanner,
-  log: Pick<Log, "debug" | "verbosity">,
-): Promise<number> {
-  const chains = await runPlan(host, log, planner.list());
-  if (complains(host, chains)) return EXIT.failed;
+  chains: readonly ListedChain[],
+): number {
   const listing = {
     firewall: planner.name,
     chains: chains.map((chain) => plain(chain, host.now())),

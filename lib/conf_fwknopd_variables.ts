@@ -220,7 +220,7 @@ export const SERVER_VARIABLES = {
   ENABLE_STRICT_NUMBERS: { kind: "flag", effect: "works", initial: "Y" },
   LOG_FORMAT: { kind: "log-format", effect: "works", initial: "text" },
   FIREWALL_TYPE: { kind: "firewall-type", effect: "works", initial: "iptables" },
-  NFT_EXE: { kind: "text", effect: "works", initial: "/usr/sbin/nft" },
+  NFT_EXE: { kind: "text", effect: "works", initial: null },
   NFT_ATTACH: { kind: "nft-chain", effect: "works", initial: null },
   NFT_MARK: { kind: "nft-mark", effect: "works", initial: null },
   ENABLE_DEFAULT_DROP: { kind: "hidden-ports", effect: "works", initial: "N" },

@@ -27,11 +27,15 @@ import type { ProgramResult } from "./host.ts";
 
 /** What the planner needs of fwknopd.conf, by its variables' names. */
 export interface NftablesConfig extends PlaceConfig {
-  readonly NFT_EXE: string;
+  /** Null: {@linkcode NFT_PROGRAM}, or whatever runs its calls for it. */
+  readonly NFT_EXE: string | null;
   readonly FLUSH_IPT_AT_INIT: boolean;
   readonly FLUSH_IPT_AT_EXIT: boolean;
   readonly ENABLE_DESTINATION_RULE: boolean;
 }
+
+/** The program whose calls this planner yields where NFT_EXE names no other. */
+export const NFT_PROGRAM = "/usr/sbin/nft";
 
 const JUMP_GONE = "the jump to our chain is gone";
 
@@ -47,7 +51,8 @@ type Step<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly reas
  * @param config variables of fwknopd.conf
  */
 export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
-  const { NFT_EXE: program, ENABLE_DESTINATION_RULE: destination } = config;
+  const { ENABLE_DESTINATION_RULE: destination } = config;
+  const program = config.NFT_EXE ?? NFT_PROGRAM;
   let place: Place | null = null;
 
   function* inspect(): Plan<Step<{ ruleset: Ruleset; place: Place }>> {
@@ -243,8 +248,9 @@ function explain(
   const text = result.stderr.split("\n").map((line) => line.trim())
     .find((line) => /Error:|not permitted|must be root/.test(line));
   if (text === undefined) return `${program}: exit status ${result.status}`;
-  const number = /^[^:]*:(\d+):/.exec(text);
-  const line = number === null ? undefined : script[Number(number[1]) - 1];
   const why = text.replace(/^.*?Error: /, "");
+  // libnftables tells no number, and repeats the first line whichever is wrong.
+  const number = /^[^:]*:(\d+):/.exec(text)?.[1] ?? (script.length === 1 ? 1 : null);
+  const line = number === null ? undefined : script[Number(number) - 1];
   return line === undefined ? `${program}: ${why}` : `${program}: ${why} (${line})`;
 }

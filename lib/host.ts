@@ -2,6 +2,7 @@
 // Everything that touches the machine goes through a `Host`, so that tests can play one.
 
 import type { Libc } from "../ffi/libc.ts";
+import type { Nftables } from "../ffi/libnftables.ts";
 import type { PcapCapture, PcapOptions } from "../ffi/libpcap.ts";
 import type { RawSocket } from "../ffi/raw_socket.ts";
 
@@ -171,6 +172,8 @@ export interface Native {
   readonly libc: Libc;
   openPcap(options: PcapOptions): PcapCapture;
   openPcapFile(path: string, filter: string): PcapCapture;
+  /** Null when libnftables is not installed. */
+  openNftables(): Nftables | null;
 }
 
 /** The controlling terminal, while what is typed stays unseen and unread by the system. */

@@ -110,11 +110,12 @@ function openRecordFile(path: string, mode: number): RecordFile {
 }
 
 async function native(): Promise<Native> {
-  const [{ loadLibc }, { openPcap, openPcapFile }] = await Promise.all([
+  const [{ loadLibc }, { openPcap, openPcapFile }, { openNftables }] = await Promise.all([
     import("../ffi/libc.ts"),
     import("../ffi/libpcap.ts"),
+    import("../ffi/libnftables.ts"),
   ]);
-  return { libc: loadLibc(), openPcap, openPcapFile };
+  return { libc: loadLibc(), openPcap, openPcapFile, openNftables };
 }
 
 function startCopy(

@@ -4,9 +4,10 @@
 import type { FirewallType } from "./conf_nftables.ts";
 import type { FirewallCall, FirewallPlanner, Plan } from "./fw_firewall.ts";
 import { type IptablesConfig, iptablesPlanner, restoreProgram } from "./fw_iptables.ts";
-import { type NftablesConfig, nftablesPlanner } from "./fw_nftables.ts";
+import { NFT_PROGRAM, type NftablesConfig, nftablesPlanner } from "./fw_nftables.ts";
 import type { Host, ProgramResult } from "./host.ts";
 import type { Log } from "./serve_log.ts";
+import { nftRunner } from "./serve_nft.ts";
 
 /** What chooses and tunes the firewall, by its variables' names. */
 export interface FirewallConfig extends IptablesConfig, NftablesConfig {
@@ -27,7 +28,9 @@ export function choosePlanner(
 ): FirewallPlanner {
   const type = config.FIREWALL_TYPE;
   if (type === "nftables") return nftablesPlanner(config);
-  if (type === "auto" && host.stat(config.NFT_EXE) !== null && !hasLegacyTables(host)) {
+  if (
+    type === "auto" && host.stat(config.NFT_EXE ?? NFT_PROGRAM) !== null && !hasLegacyTables(host)
+  ) {
     return nftablesPlanner(config);
   }
   const restore = restoreProgram(config.FIREWALL_EXE);
@@ -56,7 +59,7 @@ export async function checkFirewall(
   const planner = choosePlanner(host, config);
   if (planner.check === undefined) return [];
   if (host.uid !== 0) return [`${planner.name}: only root can tell whether grants would open`];
-  const outcome = await runPlan(host, log, planner.check());
+  const outcome = await runPlan(nftRunner(host, config.NFT_EXE), log, planner.check());
   if (outcome.ok) return outcome.lines;
   throw new Error(`cannot use ${planner.name}: ${outcome.reason}`);
 }

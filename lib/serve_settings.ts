@@ -15,6 +15,7 @@ import { withTcpServer } from "./serve_capture_tcp.ts";
 import { openUdpSource } from "./serve_capture_udp.ts";
 import { createFirewall, type Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
+import { nftRunner } from "./serve_nft.ts";
 import { checkFirewall, choosePlanner } from "./serve_plan.ts";
 import { systemTimer } from "./serve_timer.ts";
 
@@ -126,7 +127,10 @@ export function createConfiguredFirewall(
   const sweepInterval = reading.settings.has("RULES_CHECK_THRESHOLD")
     ? config.RULES_CHECK_THRESHOLD * LOOP_TURN
     : 0;
-  return createFirewall({ host, log, planner: choosePlanner(host, config), sweepInterval });
+  const { run } = nftRunner(host, config.NFT_EXE);
+  const { now, monotonic } = host;
+  const planner = choosePlanner(host, config);
+  return createFirewall({ host: { run, now, monotonic }, log, planner, sweepInterval });
 }
 
 /** As {@linkcode checkFirewall}, for a configuration that may touch no firewall. */

@@ -178,7 +178,7 @@ function result(status: number, stdout: string, stderr = ""): ProgramResult {
 /** The variables of fwknopd.conf that a planner needs, as they are by default. */
 export const DEFAULT_CONFIG = {
   FIREWALL_TYPE: "iptables",
-  NFT_EXE: "/usr/sbin/nft",
+  NFT_EXE: null,
   NFT_ATTACH: null,
   NFT_MARK: null,
   ENABLE_DEFAULT_DROP: [],

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { AccessGrant, FirewallGrant } from "../lib/auth_grant.ts";
 import type { Plan } from "../lib/fw_firewall.ts";
-import { type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
+import { NFT_PROGRAM, type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
 import { choosePlace, type PlaceConfig } from "../lib/fw_nftables_place.ts";
 import {
   acceptsMark,
@@ -14,10 +14,11 @@ import {
   type Ruleset,
 } from "../lib/fw_nftables_ruleset.ts";
 import { elementScript, elementsOf, parseElements, setsFor } from "../lib/fw_nftables_sets.ts";
-import type { ProgramCall, ProgramResult } from "../lib/host.ts";
+import type { Native, ProgramCall, ProgramResult } from "../lib/host.ts";
 import { ipFromValue } from "../lib/net_address.ts";
 import { createFirewall } from "../lib/serve_firewall.ts";
 import { createLog } from "../lib/serve_log.ts";
+import { nftRunner } from "../lib/serve_nft.ts";
 import { choosePlanner } from "../lib/serve_plan.ts";
 import { DEFAULT_CONFIG } from "./fake_iptables.ts";
 
@@ -430,12 +431,52 @@ Deno.test("choosePlanner() takes nftables where it is asked for, or `auto` finds
   for (const [FIREWALL_TYPE, nft, legacy, name] of cases) {
     const info = { isFile: true, isDirectory: false, isSymlink: false, mode: 0, uid: 0, size: 0 };
     const host = {
-      stat: (path: string) => path === CONFIG.NFT_EXE && nft ? info : null,
+      stat: (path: string) => path === NFT_PROGRAM && nft ? info : null,
       readTextFile: (path: string) => {
         if (path === "/proc/net/ip_tables_names") return legacy;
         throw new Error("No such file or directory");
       },
     };
     assert.equal(choosePlanner(host, { ...DEFAULT_CONFIG, FIREWALL_TYPE }).name, name);
+  }
+});
+
+Deno.test("nft's calls go to libnftables where it is there and NFT_EXE names no program", async () => {
+  const list = { program: NFT_PROGRAM, args: ["--json", "--terse", "list", "ruleset"] };
+  const script = { program: NFT_PROGRAM, args: ["--terse", "-f", "-"], stdin: "add table ip t\n" };
+  const other = { program: "/usr/sbin/iptables", args: ["-S"] };
+  const cases: [exe: string | null, installed: boolean, expected: string[]][] = [
+    [null, true, ["json,terse: list ruleset", "terse: add table ip t\n", "ran iptables -S"]],
+    [null, false, [
+      "ran nft --json --terse list ruleset",
+      "ran nft --terse -f -",
+      "ran iptables -S",
+    ]],
+    [NFT_PROGRAM, true, [
+      "ran nft --json --terse list ruleset",
+      "ran nft --terse -f -",
+      "ran iptables -S",
+    ]],
+  ];
+  for (const [exe, installed, expected] of cases) {
+    const seen: string[] = [];
+    const run = ({ program, args }: ProgramCall): Promise<ProgramResult> => {
+      seen.push(`ran ${program.replace(/.*\//, "")} ${args.join(" ")}`);
+      return Promise.resolve({ status: 0, stdout: "", stderr: "" });
+    };
+    const library = {
+      run: (commands: string, output: readonly string[]) => {
+        seen.push(`${output.join()}: ${commands}`);
+        return Promise.resolve({ ok: false, output: "", error: "Error: no" });
+      },
+    };
+    const native = (): Promise<Native> =>
+      Promise.resolve({ openNftables: () => installed ? library : null } as unknown as Native);
+    const runner = nftRunner({ run, native }, exe);
+    for (const call of [list, script, other]) {
+      const { status } = await runner.run(call);
+      assert.equal(status, exe === null && installed && call !== other ? 1 : 0);
+    }
+    assert.deepEqual(seen, expected);
   }
 });

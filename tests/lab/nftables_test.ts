@@ -38,20 +38,41 @@ const BYSTANDERS = `table ip other {
 
 const missing = labMissing() ?? (hasProgram("nft") ? null : "needs the program nft");
 
-function labTest(name: string, rules: string, body: (lab: Lab) => Promise<void>): void {
+/** A lab, and what runs nft's commands in it. */
+interface NftLab extends Lab {
+  /** The line of fwknopd.conf that chooses it. */
+  readonly engine: string;
+}
+
+/** Without the line, libnftables runs them. */
+const ENGINES = { "libnftables": "", "nft -f -": "NFT_EXE /usr/sbin/nft\n" } as const;
+
+function labTest(
+  name: string,
+  rules: string,
+  body: (lab: NftLab) => Promise<void>,
+  engine: keyof typeof ENGINES = "libnftables",
+): void {
+  const title = engine === "libnftables" ? name : `${engine}: ${name}`;
   Deno.test({
-    name: missing === null ? name : `${name} (${missing})`,
+    name: missing === null ? title : `${title} (${missing})`,
     ignore: missing !== null,
     fn: async () => {
       const lab = await openLab();
       try {
         await lab.gateway.must(["nft", "-f", "-"], `flush ruleset\n${BYSTANDERS}${rules}`);
-        await body(lab);
+        await body({ ...lab, engine: ENGINES[engine] });
       } finally {
         await lab.close();
       }
     },
   });
+}
+
+/** For what depends on the answers that nft gives: the same test with each engine. */
+function labTestOfEngines(...test: Parameters<typeof labTest>): void {
+  const [name, rules, body] = test;
+  for (const engine of ["libnftables", "nft -f -"] as const) labTest(name, rules, body, engine);
 }
 
 /** The whole ruleset with handles, without counters. */
@@ -64,8 +85,12 @@ async function startService(lab: Lab): Promise<void> {
   await service.waitFor(/listening on 22/);
 }
 
-function filesFor(lab: Lab, config: string, stanza = ""): Promise<GatewayFiles> {
-  return writeGatewayFiles(lab.directory, `${BASE}${config}`, `${STANZA}${stanza}`);
+function filesFor(lab: NftLab, config: string, stanza = ""): Promise<GatewayFiles> {
+  return writeGatewayFiles(
+    lab.directory,
+    `${BASE}${lab.engine}${config}`,
+    `${STANZA}${stanza}`,
+  );
 }
 
 /** Waits until the client sees a port in a state; tells the milliseconds that took. */
@@ -287,7 +312,7 @@ labTest(
   },
 );
 
-labTest(
+labTestOfEngines(
   "an element that is there unknown to the server, and ends soon, gets its whole time",
   CLOSED_INPUT,
   async (lab) => {
@@ -302,29 +327,33 @@ labTest(
   },
 );
 
-labTest("fw-list shows grants as a table, and fw-flush ends them", CLOSED_INPUT, async (lab) => {
-  await startService(lab);
-  const before = await ruleset(lab);
-  const files = await filesFor(lab, "");
-  const gateway = await startGateway(lab, files);
-  await knock(lab, gateway, 300);
-  const listing = await serve(lab.gateway, files, "--fw-list");
-  match(listing.stdout, /^ADDRESS +MAY REACH +PORT +SECONDS LEFT +STANZA +SET\n/);
-  match(
-    listing.stdout,
-    /^192\.0\.2\.10 +any +tcp\/22 +2\d\d +1 +inet filter spa_access4$/m,
-  );
-  const all = await serve(lab.gateway, files, "--fw-list-all");
-  match(all.stdout, /somebody else's/);
-  strictEqual((await serve(lab.gateway, files, "--fw-flush")).status, 0);
-  strictEqual(await ruleset(lab), before);
-  strictEqual(await probe(lab, 22), "filtered");
+labTestOfEngines(
+  "fw-list shows grants as a table, and fw-flush ends them",
+  CLOSED_INPUT,
+  async (lab) => {
+    await startService(lab);
+    const before = await ruleset(lab);
+    const files = await filesFor(lab, "");
+    const gateway = await startGateway(lab, files);
+    await knock(lab, gateway, 300);
+    const listing = await serve(lab.gateway, files, "--fw-list");
+    match(listing.stdout, /^ADDRESS +MAY REACH +PORT +SECONDS LEFT +STANZA +SET\n/);
+    match(
+      listing.stdout,
+      /^192\.0\.2\.10 +any +tcp\/22 +2\d\d +1 +inet filter spa_access4$/m,
+    );
+    const all = await serve(lab.gateway, files, "--fw-list-all");
+    match(all.stdout, /somebody else's/);
+    strictEqual((await serve(lab.gateway, files, "--fw-flush")).status, 0);
+    strictEqual(await ruleset(lab), before);
+    strictEqual(await probe(lab, 22), "filtered");
 
-  await knock(lab, gateway, 300);
-  strictEqual(await probe(lab, 22), "open");
-  await gateway.stop();
-  strictEqual(await ruleset(lab), before);
-});
+    await knock(lab, gateway, 300);
+    strictEqual(await probe(lab, 22), "open");
+    await gateway.stop();
+    strictEqual(await ruleset(lab), before);
+  },
+);
 
 for (
   const { title, damage, seconds, told } of [
@@ -344,7 +373,7 @@ for (
     },
   ]
 ) {
-  labTest(`the next knock opens although ${title}`, CLOSED_INPUT, async (lab) => {
+  labTestOfEngines(`the next knock opens although ${title}`, CLOSED_INPUT, async (lab) => {
     await startService(lab);
     const gateway = await startGateway(lab, await filesFor(lab, ""), "-v");
     await knock(lab, gateway);
@@ -461,12 +490,16 @@ labTest("the rules of iptables are left to iptables", "", async (lab) => {
   match(done.stderr, /ip filter INPUT belongs to iptables; set FIREWALL_TYPE iptables/);
 });
 
-labTest("a transaction that fails leaves the ruleset as it was", CLOSED_INPUT, async (lab) => {
-  await lab.gateway.must(["nft", "add set inet filter spa_access6 { type ether_addr; }"]);
-  const before = await ruleset(lab);
-  const files = await filesFor(lab, "FLUSH_IPT_AT_INIT N\n");
-  const done = await serve(lab.gateway, files, "--foreground");
-  strictEqual(done.status, 1);
-  match(done.stderr, /cannot set up nftables: .*datatype mismatch/);
-  deepStrictEqual(await ruleset(lab), before);
-});
+labTestOfEngines(
+  "a transaction that fails leaves the ruleset as it was",
+  CLOSED_INPUT,
+  async (lab) => {
+    await lab.gateway.must(["nft", "add set inet filter spa_access6 { type ether_addr; }"]);
+    const before = await ruleset(lab);
+    const files = await filesFor(lab, "FLUSH_IPT_AT_INIT N\n");
+    const done = await serve(lab.gateway, files, "--foreground");
+    strictEqual(done.status, 1);
+    match(done.stderr, /cannot set up nftables: .*datatype mismatch/);
+    deepStrictEqual(await ruleset(lab), before);
+  },
+);

@@ -1,0 +1,91 @@
+// libnftables: what the program nft does, in this process. Commands and answers are the same text;
+// see libnftables(3).
+
+const SYMBOLS = {
+  nft_ctx_new: { parameters: ["u32"], result: "pointer" },
+  nft_ctx_buffer_output: { parameters: ["pointer"], result: "i32" },
+  nft_ctx_buffer_error: { parameters: ["pointer"], result: "i32" },
+  nft_ctx_output_set_flags: { parameters: ["pointer", "u32"], result: "void" },
+  // On a thread of its own: the kernel may take its time, and packets keep coming.
+  nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32", nonblocking: true },
+  nft_ctx_get_output_buffer: { parameters: ["pointer"], result: "pointer" },
+  nft_ctx_get_error_buffer: { parameters: ["pointer"], result: "pointer" },
+  nft_ctx_free: { parameters: ["pointer"], result: "void" },
+} as const;
+
+/** `enum` of nftables/libnftables.h: how answers are written. */
+const OUTPUT_FLAGS = {
+  stateless: 1 << 2,
+  handle: 1 << 3,
+  json: 1 << 4,
+  terse: 1 << 11,
+} as const;
+
+/** How an answer is written, by nft's options of these names. */
+export type NftOutput = keyof typeof OUTPUT_FLAGS;
+
+/** What became of commands. */
+export interface NftAnswer {
+  readonly ok: boolean;
+  readonly output: string;
+  /** As nft writes it to its standard error. */
+  readonly error: string;
+}
+
+/** The library, ready for commands. */
+export interface Nftables {
+  /** Runs commands as one transaction, after those that were given before. */
+  run(commands: string, output: readonly NftOutput[]): Promise<NftAnswer>;
+}
+
+/**
+ * Loads libnftables; null when it is not installed. It talks to the network namespace that the
+ * calling thread is in now.
+ */
+export function openNftables(): Nftables | null {
+  const library = load();
+  if (library === null) return null;
+  const nft = library.symbols;
+  const context = nft.nft_ctx_new(0);
+  if (context === null) return null;
+  if (nft.nft_ctx_buffer_output(context) !== 0 || nft.nft_ctx_buffer_error(context) !== 0) {
+    nft.nft_ctx_free(context);
+    return null;
+  }
+  const encoder = new TextEncoder();
+  let last: Promise<unknown> = Promise.resolve();
+
+  async function answer(commands: string, output: readonly NftOutput[]): Promise<NftAnswer> {
+    nft.nft_ctx_output_set_flags(
+      context,
+      output.reduce((sum, name) => sum | OUTPUT_FLAGS[name], 0),
+    );
+    const status = await nft.nft_run_cmd_from_buffer(context, encoder.encode(`${commands}\0`));
+    return {
+      ok: status === 0,
+      output: textAt(nft.nft_ctx_get_output_buffer(context)),
+      error: textAt(nft.nft_ctx_get_error_buffer(context)),
+    };
+  }
+
+  return {
+    run(commands, output) {
+      // A context takes one command at a time.
+      const result = last.then(() => answer(commands, output));
+      last = result;
+      return result;
+    },
+  };
+}
+
+function load(): Deno.DynamicLibrary<typeof SYMBOLS> | null {
+  try {
+    return Deno.dlopen("libnftables.so.1", SYMBOLS);
+  } catch {
+    return null;
+  }
+}
+
+function textAt(pointer: Deno.PointerValue): string {
+  return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
+}
