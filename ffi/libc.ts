@@ -1,9 +1,9 @@
 // The C library: what the server needs of Linux that Deno does not offer.
 // Struct layouts are those of 64-bit Linux (x86-64 and aarch64 share them).
 
+import { loadMemory } from "./libc_memory.ts";
+
 const SYMBOLS = {
-  __errno_location: { parameters: [], result: "pointer" },
-  strerror: { parameters: ["i32"], result: "pointer" },
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
   eventfd: { parameters: ["u32", "i32"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
@@ -16,7 +16,7 @@ const SYMBOLS = {
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
-  if_nametoindex: { parameters: ["buffer"], result: "u32" },
+  ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
   dup2: { parameters: ["i32", "i32"], result: "i32" },
   setsid: { parameters: [], result: "i32" },
@@ -107,6 +107,9 @@ const F_SETLK = 6;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
 const AF_INET = 2;
+const SIOCGIFINDEX = 0x8933n;
+/** Longer datagrams than UDP can have are not asked for. */
+const LONGEST_PAYLOAD = 0xffff;
 const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
 const AF_NETLINK = 16;
 const SOCK_RAW_CLOEXEC = 3 | 0o2000000;
@@ -129,15 +132,13 @@ const LOG_NDELAY = 8;
 /** Loads the C library. */
 export function loadLibc(): Libc {
   const { symbols: c } = Deno.dlopen("libc.so.6", SYMBOLS);
+  const memory = loadMemory();
   const encoder = new TextEncoder();
 
   // errno is per thread and stays until the next failing call: read it first thing.
   function lastError(): SystemError {
-    const location = c.__errno_location();
-    const errno = location === null ? 0 : new Deno.UnsafePointerView(location).getInt32();
-    const text = c.strerror(errno);
-    const message = text === null ? `errno ${errno}` : Deno.UnsafePointerView.getCString(text);
-    return new SystemError(message, errno);
+    const errno = memory.errno();
+    return new SystemError(memory.errorText(errno), errno);
   }
 
   function checked(result: number): number {
@@ -198,6 +199,7 @@ export function loadLibc(): Libc {
       c.close(fd);
       throw error;
     }
+    prepareHeader();
     return fd;
   }
 
@@ -228,7 +230,7 @@ export function loadLibc(): Libc {
   // struct msghdr { name, namelen, iov, iovlen, control, controllen, flags }, reused by every call
   const name = new Uint8Array(16);
   const control = new Uint8Array(64);
-  let data = new Uint8Array(0);
+  const data = new Uint8Array(LONGEST_PAYLOAD + 1);
   const iovec = new BigUint64Array(2);
   const header = new Uint8Array(56);
   const headerView = new DataView(header.buffer);
@@ -237,15 +239,18 @@ export function loadLibc(): Libc {
     return Deno.UnsafePointer.value(Deno.UnsafePointer.of(buffer));
   }
 
-  function receiveDatagram(fd: number, limit: number): ReceivedDatagram | null {
-    if (data.length < limit + 1) data = new Uint8Array(limit + 1);
+  /** Whoever receives may have given up the permission to ask for addresses. */
+  function prepareHeader(): void {
     iovec[0] = addressOf(data);
-    iovec[1] = BigInt(limit + 1);
     headerView.setBigUint64(0, addressOf(name), true);
-    headerView.setUint32(8, name.length, true);
     headerView.setBigUint64(16, addressOf(iovec), true);
     headerView.setBigUint64(24, 1n, true);
     headerView.setBigUint64(32, addressOf(control), true);
+  }
+
+  function receiveDatagram(fd: number, limit: number): ReceivedDatagram | null {
+    iovec[1] = BigInt(Math.min(limit, LONGEST_PAYLOAD) + 1);
+    headerView.setUint32(8, name.length, true);
     headerView.setBigUint64(40, BigInt(control.length), true);
     const length = Number(c.recvmsg(fd, header, MSG_DONTWAIT));
     if (length < 0) {
@@ -259,6 +264,20 @@ export function loadLibc(): Libc {
       destination: packetInfoDestination(control, Number(headerView.getBigUint64(40, true))),
       payload: data.slice(0, length),
     };
+  }
+
+  let requestSocket: number | null = null;
+
+  function interfaceIndex(name: string): number | null {
+    // struct ifreq { char name[16]; int index; ... }
+    const request = new Uint8Array(40);
+    const bytes = encoder.encode(name);
+    if (bytes.length >= 16) return null;
+    request.set(bytes);
+    // Kept open: the sentry may not open another.
+    requestSocket ??= checked(c.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0));
+    if (c.ioctl(requestSocket, SIOCGIFINDEX, request) !== 0) return null;
+    return new DataView(request.buffer).getInt32(16, true);
   }
 
   function lockRequest(type: number): Uint8Array<ArrayBuffer> {
@@ -275,7 +294,7 @@ export function loadLibc(): Libc {
     waiterFor,
     openUdpSocket,
     receiveDatagram,
-    interfaceIndex: (name) => c.if_nametoindex(cString(name)) || null,
+    interfaceIndex,
     openLinkMonitor,
     discardMessages,
     openFile: (path, mode) => checked(c.open(cString(path), O_RDWR_CREAT_CLOEXEC, mode)),

@@ -1,5 +1,7 @@
 // libpcap: live capture that wakes on the packet. One frame at a time, copied out of the ring.
 
+import { loadMemory, type Memory } from "./libc_memory.ts";
+
 const SYMBOLS = {
   pcap_create: { parameters: ["buffer", "buffer"], result: "pointer" },
   pcap_open_offline: { parameters: ["buffer", "buffer"], result: "pointer" },
@@ -8,8 +10,8 @@ const SYMBOLS = {
   pcap_set_immediate_mode: { parameters: ["pointer", "i32"], result: "i32" },
   pcap_set_buffer_size: { parameters: ["pointer", "i32"], result: "i32" },
   pcap_activate: { parameters: ["pointer"], result: "i32" },
-  pcap_statustostr: { parameters: ["i32"], result: "pointer" },
-  pcap_geterr: { parameters: ["pointer"], result: "pointer" },
+  pcap_statustostr: { parameters: ["i32"], result: "usize" },
+  pcap_geterr: { parameters: ["pointer"], result: "usize" },
   pcap_setdirection: { parameters: ["pointer", "i32"], result: "i32" },
   pcap_setnonblock: { parameters: ["pointer", "i32", "buffer"], result: "i32" },
   pcap_get_selectable_fd: { parameters: ["pointer"], result: "i32" },
@@ -77,10 +79,14 @@ const PCAP_WARNING_PROMISC_NOTSUP = 2;
 const PCAP_NETMASK_UNKNOWN = 0xffffffff;
 /** struct bpf_program { unsigned len; struct bpf_insn *insns } */
 const BPF_PROGRAM_BYTES = 16;
-/** Offset of caplen in struct pcap_pkthdr, behind its struct timeval. */
+/** struct pcap_pkthdr { struct timeval ts; u32 caplen; u32 len }, and the offset of caplen. */
+const PACKET_HEADER_BYTES = 24;
 const CAPTURED_LENGTH_OFFSET = 16;
 
-type Library = ReturnType<typeof load>;
+type Symbols = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+
+/** libpcap, and the memory that it points to. */
+type Library = Symbols & { readonly memory: Memory };
 
 /**
  * Opens a live capture in immediate, non-blocking mode.
@@ -100,9 +106,9 @@ export function openPcap(options: PcapOptions): PcapCapture {
   pcap.pcap_set_buffer_size(handle, options.bufferBytes);
   const status = pcap.pcap_activate(handle);
   if (status < 0) {
-    const detail = textAt(pcap.pcap_geterr(handle));
+    const detail = pcap.memory.text(pcap.pcap_geterr(handle));
     pcap.pcap_close(handle);
-    throw new PcapError(detail === "" ? textAt(pcap.pcap_statustostr(status)) : detail);
+    throw new PcapError(detail === "" ? pcap.memory.text(pcap.pcap_statustostr(status)) : detail);
   }
   if (status === PCAP_WARNING_PROMISC_NOTSUP && options.promiscuous) giveUp(pcap, handle);
 
@@ -133,7 +139,7 @@ export function openPcapFile(path: string, filter: string): PcapCapture {
 function giveUp(
   pcap: Library,
   handle: Deno.PointerObject,
-  text: string = textAt(pcap.pcap_geterr(handle)),
+  text: string = pcap.memory.text(pcap.pcap_geterr(handle)),
 ): never {
   pcap.pcap_close(handle);
   throw new PcapError(text);
@@ -152,6 +158,8 @@ function setFilter(pcap: Library, handle: Deno.PointerObject, filter: string): v
 function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapCapture {
   const headerPointer = new BigUint64Array(1);
   const dataPointer = new BigUint64Array(1);
+  const header = new Uint8Array(PACKET_HEADER_BYTES);
+  const headerView = new DataView(header.buffer);
   let open = true;
   let last: PcapCounters | null = null;
 
@@ -168,17 +176,15 @@ function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapC
     next(): Uint8Array | null {
       const result = pcap.pcap_next_ex(handle, headerPointer, dataPointer);
       if (result === 0 || result === PCAP_ERROR_BREAK) return null;
-      const header = Deno.UnsafePointer.create(headerPointer[0]!);
-      const data = Deno.UnsafePointer.create(dataPointer[0]!);
-      if (result < 0 || header === null || data === null) {
-        const error = textAt(pcap.pcap_geterr(handle));
+      if (result < 0) {
+        const error = pcap.memory.text(pcap.pcap_geterr(handle));
         last = counters();
         open = false;
         giveUp(pcap, handle, error);
       }
-      const length = new Deno.UnsafePointerView(header).getUint32(CAPTURED_LENGTH_OFFSET);
-      const frame = new Uint8Array(length);
-      Deno.UnsafePointerView.copyInto(data, frame);
+      pcap.memory.copy(headerPointer[0]!, header);
+      const frame = new Uint8Array(headerView.getUint32(CAPTURED_LENGTH_OFFSET, true));
+      pcap.memory.copy(dataPointer[0]!, frame);
       return frame;
     },
     counters,
@@ -189,11 +195,11 @@ function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapC
   };
 }
 
-function load(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
+function load(): Library {
   // The versioned names are Debian's and everyone else's; the bare one comes with -dev packages.
   for (const name of ["libpcap.so.0.8", "libpcap.so.1", "libpcap.so"]) {
     try {
-      return Deno.dlopen(name, SYMBOLS).symbols;
+      return { ...Deno.dlopen(name, SYMBOLS).symbols, memory: loadMemory() };
     } catch {
       // try the next name
     }
@@ -203,10 +209,6 @@ function load(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
 
 function cString(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(`${text}\0`);
-}
-
-function textAt(pointer: Deno.PointerValue): string {
-  return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
 }
 
 function textOf(buffer: Uint8Array): string {
