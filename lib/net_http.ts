@@ -24,15 +24,11 @@ export interface HttpPacket {
 const MAX_REQUEST_LENGTH = 1500;
 /** The longest text of an IPv6 address (RFC 4291, section 2.2), and some more to show what is wrong. */
 const SHOWN_LENGTH = 64;
-const BEGINNING = [..."GET /"].map((character) => character.charCodeAt(0));
-/** What makes a small letter of a capital one, and leaves the blank and the slash. */
-const SMALL_LETTER = 0x20;
+const BEGINNING = "GET /";
 
 /** Whether a payload begins as a request does that could carry a packet; capitals or not. */
 export function isHttpRequest(payload: Uint8Array): boolean {
-  return BEGINNING.every((code, index) =>
-    ((payload[index] ?? 0) | SMALL_LETTER) === (code | SMALL_LETTER)
-  );
+  return String.fromCharCode(...payload.subarray(0, BEGINNING.length)).toUpperCase() === BEGINNING;
 }
 
 /**

@@ -26,6 +26,8 @@ Deno.test("isHttpRequest() knows GET and a path, in capitals or not", () => {
     ["GET  /abc", false],
     ["GET http://host/abc", false],
     ["POST /abc", false],
+    ["GET\0/abc", false],
+    ["GET \x0fabc", false],
     ["GET", false],
     ["", false],
   ];
