@@ -99,7 +99,9 @@ function appendStanza(
   variables: readonly string[],
   lineEnd: string,
 ): string {
-  const before = text === "" || text.endsWith("\n") ? text : `${text}${lineEnd}\n`;
+  // The last line may have half of its end.
+  const missing = text.endsWith("\r") ? "\n" : `${lineEnd}\n`;
+  const before = text === "" || text.endsWith("\n") ? text : text + missing;
   const gap = text === "" ? "" : `${lineEnd}\n`;
   return `${before}${gap}${[`[${stanza}]${lineEnd}`, ...variables, ""].join("\n")}`;
 }

@@ -66,6 +66,14 @@ Deno.test("changeStanza() keeps DOS line ends", () => {
   );
 });
 
+Deno.test("changeStanza() completes a DOS line end that the file ends in the middle of", () => {
+  const change = { stanza: "b", set: [{ name: "KEY", value: "k" }], remove: [] };
+  assert.equal(
+    changeStanza("[a]\r\nKEY x\r", change),
+    "[a]\r\nKEY x\r\n\r\n[b]\r\nKEY                         k\r\n",
+  );
+});
+
 Deno.test("changeStanza() writes what reads back, and no other line changes", () => {
   const line = fc.constantFrom(
     "",
