@@ -93,7 +93,7 @@ export function* decide(
       say("debug", `SPA Packet: '${knock.wire}'`);
     }
     if (opened.kind === "needs-gpg") {
-      const answer = yield opened.request;
+      const answer = yield { ...opened.request, stanza: stanza.number };
       now = answer.now;
       opened = openWithAnswer(candidate, knock, replays, opened.text, answer);
     }

@@ -20,12 +20,18 @@ import { GPG_BEGINNING } from "./spa_shape.ts";
 /** What a stanza says about gpg itself. */
 export type GpgSettings = Pick<Stanza, "GPG_EXE" | "GPG_HOME_DIR" | "GPG_DECRYPT_PW">;
 
-/** A message that gpg is to decrypt before the decision can go on. */
-export interface GpgRequest {
+/** A message, and what gpg has to know to decrypt it. */
+export interface GpgCall {
   readonly settings: GpgSettings;
   readonly message: Uint8Array;
   /** Whether an HMAC has shown that it comes from somebody who is known. */
   readonly isAuthenticated: boolean;
+}
+
+/** A message that gpg is to decrypt before the decision can go on. */
+export interface GpgRequest extends GpgCall {
+  /** Number of the stanza whose settings these are. */
+  readonly stanza: number;
 }
 
 /** What the decision goes on with. */
@@ -61,7 +67,7 @@ export function askGpg(
   settings: GpgSettings,
   text: string,
   isAuthenticated: boolean,
-): { readonly ok: true; readonly request: GpgRequest } | GpgRefused {
+): { readonly ok: true; readonly request: GpgCall } | GpgRefused {
   const message = gpgMessage(text);
   return message === null || !beginsLikeGpgMessage(message)
     ? refuseFor(spaError("FKO_ERROR_GPGME_DECRYPT_FAILED"), "No data")

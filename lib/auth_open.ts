@@ -1,7 +1,7 @@
 // Whether a stanza's keys made a packet: HMAC first, then replay memory, and only then decryption.
 
 import type { LogLevel, RefusalReason } from "./auth_event.ts";
-import { askGpg, type GpgAnswer, type GpgRequest, readGpgAnswer } from "./auth_gpg.ts";
+import { askGpg, type GpgAnswer, type GpgCall, readGpgAnswer } from "./auth_gpg.ts";
 import { describeReplay, type Knock } from "./auth_knock.ts";
 import type { ReplayMemory } from "./auth_replay.ts";
 import type { Stanza } from "./conf_access.ts";
@@ -59,7 +59,7 @@ export interface NotOpened {
 /** A packet that is authentic as far as the stanza can tell, and that gpg has to decrypt. */
 export interface NeedsGpg {
   readonly kind: "needs-gpg";
-  readonly request: GpgRequest;
+  readonly request: GpgCall;
   /** The packet with its fixed beginning, without its tag. */
   readonly text: string;
 }

@@ -20,6 +20,7 @@ import {
   maxPacketAge,
   openSource,
   policyOf,
+  rulesOf,
   type Settings,
 } from "./serve_settings.ts";
 import { systemTimer } from "./serve_timer.ts";
@@ -69,8 +70,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
 
   const monitor = createMonitor({
     host,
-    stanzas: settings.stanzas,
-    nat: settings.config,
+    rules: rulesOf(settings),
     replayFile,
     firewall,
     commands,
@@ -142,7 +142,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     }
     settings = next;
     sentry.setPolicy(policyOf(next, options, log));
-    monitor.setStanzas(next.stanzas, next.config);
+    monitor.setRules(rulesOf(next));
     warnOfForwarding(next);
     log.info("Re-starting fwknopd");
   }

@@ -1,7 +1,7 @@
 // The server's runs of gpg: a few at a time, a few more waiting, all others refused, so that no
 // flood of packets becomes a flood of processes.
 
-import type { GpgAnswer, GpgRequest } from "./auth_gpg.ts";
+import type { GpgAnswer, GpgCall } from "./auth_gpg.ts";
 import type { Host } from "./host.ts";
 import { decryptWithGpg } from "./host_gpg.ts";
 import { GPG_PROGRAM } from "./spa_gpg.ts";
@@ -10,7 +10,7 @@ import { fieldBytes } from "./spa_text.ts";
 /** Decrypts for the sentry. */
 export interface GpgDecryptor {
   /** Never rejects. */
-  decrypt(request: GpgRequest): Promise<GpgAnswer["decryption"]>;
+  decrypt(request: GpgCall): Promise<GpgAnswer["decryption"]>;
   /** Refuses what waits and all that follows; runs that have begun go on. */
   close(): void;
 }
@@ -53,7 +53,7 @@ export function createGpgDecryptor(host: Pick<Host, "runOnBytes">): GpgDecryptor
 
 async function run(
   host: Pick<Host, "runOnBytes">,
-  { settings, message }: GpgRequest,
+  { settings, message }: GpgCall,
 ): Promise<GpgAnswer["decryption"]> {
   const { GPG_EXE, GPG_HOME_DIR, GPG_DECRYPT_PW } = settings;
   const gpg = { program: GPG_EXE ?? GPG_PROGRAM, homeDirectory: GPG_HOME_DIR };

@@ -1,12 +1,9 @@
 // The half of the daemon that acts: it takes the sentry's requests, checks them against the stanza
 // they name, puts the replay record on the disk, and only then has the firewall or commands open.
 
-import { commandGrantAllowed, cycleGrantAllowed } from "./auth_command.ts";
 import type { RefusalReason } from "./auth_event.ts";
 import type { Grant } from "./auth_grant.ts";
-import { natGrantAllowed, type NatSettings } from "./auth_nat.ts";
-import { portsAllowed } from "./auth_policy.ts";
-import type { Stanza } from "./conf_access.ts";
+import { grantAllowed, type Rules } from "./auth_grant_check.ts";
 import { type Host, reasonOf } from "./host.ts";
 import type { Commands } from "./serve_commands.ts";
 import type { Firewall } from "./serve_firewall.ts";
@@ -17,9 +14,8 @@ import type { SentryRequest } from "./serve_sentry.ts";
 
 /** What a monitor works with. */
 export interface MonitorParts {
-  readonly host: Pick<Host, "resolve">;
-  readonly stanzas: readonly Stanza[];
-  readonly nat: NatSettings;
+  readonly host: Pick<Host, "resolve" | "now">;
+  readonly rules: Rules;
   /** Null when records are kept in memory only. */
   readonly replayFile: ReplayFile | null;
   /** Null when no firewall is to be touched. */
@@ -31,10 +27,14 @@ export interface MonitorParts {
 
 /** Takes requests. */
 export interface Monitor {
-  /** Resolves when the request has been carried out or refused; never rejects. */
-  carryOut(request: SentryRequest): Promise<void>;
+  /**
+   * Resolves when the request has been carried out or refused; never rejects.
+   *
+   * @param rules those in force when its packet came; without, the present ones
+   */
+  carryOut(request: SentryRequest, rules?: Rules): Promise<void>;
   /** Puts a new configuration in force for the requests that follow. */
-  setStanzas(stanzas: readonly Stanza[], nat: NatSettings): void;
+  setRules(rules: Rules): void;
   /** Has the requests that follow opened by another firewall. */
   setFirewall(firewall: Firewall | null): void;
   /** Grants of the sentry that opened nothing, by reason. */
@@ -45,10 +45,11 @@ export interface Monitor {
 export function createMonitor(parts: MonitorParts): Monitor {
   const { host, replayFile, commands, log } = parts;
   const failures = new Map<RefusalReason, number>();
-  let { stanzas, nat, firewall } = parts;
+  let { rules: present, firewall } = parts;
 
-  async function carryOut(request: SentryRequest): Promise<void> {
-    const { grant, record, packetSource } = request;
+  async function carryOut(request: SentryRequest, rules: Rules = present): Promise<void> {
+    const { record, packetSource } = request;
+    let { grant } = request;
     const prefix = `[${packetSource}] (stanza #${request.stanza})`;
     if (record !== null && replayFile !== null) {
       try {
@@ -60,8 +61,12 @@ export function createMonitor(parts: MonitorParts): Monitor {
       }
     }
     if (grant === null) return;
-    const stanza = stanzas.find(({ number }) => number === grant.stanza);
-    if (stanza === undefined || !stanzaAllows(stanza, grant, nat)) {
+    const { stanza: number } = grant;
+    const stanza = rules.stanzas.find((one) => one.number === number);
+    const now = host.now() / 1000;
+    const isSound = stanza !== undefined && request.stanza === number &&
+      grantAllowed(stanza, grant, packetSource, rules, now);
+    if (!isSound) {
       log.error(`${prefix} Refusing a grant that the stanza does not allow.`);
       return conclude(request, grant, "monitor-refused");
     }
@@ -71,6 +76,8 @@ export function createMonitor(parts: MonitorParts): Monitor {
       await commands?.carryOut(stanza, grant, prefix);
       return;
     }
+    // By the monitor's own clock, not by the sentry's.
+    grant = { ...grant, expires: Math.floor(now) + grant.seconds };
     const complete = grant.kind === "nat" ? await resolveNatTarget(host, grant, log) : grant;
     if (complete === null) return conclude(request, grant, "nat-target-refused");
     if (firewall === null) return conclude(request, grant, "firewall-failed");
@@ -100,21 +107,8 @@ export function createMonitor(parts: MonitorParts): Monitor {
 
   return {
     carryOut,
-    setStanzas: (nextStanzas, nextNat) => {
-      stanzas = nextStanzas;
-      nat = nextNat;
-    },
+    setRules: (next) => void (present = next),
     setFirewall: (next) => void (firewall = next),
     failures,
   };
-}
-
-/** Whether the stanza's own limits cover the grant, whatever the sentry said of it. */
-function stanzaAllows(stanza: Stanza, grant: Grant, nat: NatSettings): boolean {
-  if (grant.kind === "command") return commandGrantAllowed(stanza, grant);
-  if (grant.kind === "cycle") return cycleGrantAllowed(stanza, grant);
-  const longest = Math.max(stanza.FW_ACCESS_TIMEOUT, stanza.MAX_FW_TIMEOUT);
-  return stanza.CMD_CYCLE_OPEN === null && grant.seconds > 0 && grant.seconds <= longest &&
-    portsAllowed(stanza, grant.ports) &&
-    (grant.kind !== "nat" || natGrantAllowed(stanza, grant, nat));
 }

@@ -54,9 +54,10 @@ export interface SentryParts {
   readonly log: Log;
   /** Wall clock: milliseconds since 1970 UTC. */
   readonly now: () => number;
-  /** Has gpg decrypt a message; never rejects. */
-  readonly decrypt: (request: GpgRequest) => Promise<GpgAnswer["decryption"]>;
-  readonly submit: (request: SentryRequest) => void;
+  /** Has gpg decrypt a message for a stanza of the policy; never rejects. */
+  readonly decrypt: (request: GpgRequest, policy: Policy) => Promise<GpgAnswer["decryption"]>;
+  /** Takes a request that was made under the policy. */
+  readonly submit: (request: SentryRequest, policy: Policy) => void;
   readonly timer: Timer;
 }
 
@@ -126,7 +127,7 @@ export function createSentry(parts: SentryParts): Sentry {
   ): Promise<void> {
     let step: IteratorResult<GpgRequest, Decision> = { done: false, value: request };
     while (!step.done) {
-      const decryption = await parts.decrypt(step.value);
+      const decryption = await parts.decrypt(step.value, itsPolicy);
       step = deliberation.next({ decryption, now: parts.now() / 1000 });
     }
     conclude(knock, step.value, itsPolicy);
@@ -149,7 +150,7 @@ export function createSentry(parts: SentryParts): Sentry {
       replays.prune(parts.now() / 1000);
       replays.add(decision.remember, keepUntil(decision.remember, itsPolicy));
     }
-    passOn(knock.source.text, decision);
+    passOn(knock.source.text, decision, itsPolicy);
   }
 
   function tellRefusal(
@@ -170,11 +171,11 @@ export function createSentry(parts: SentryParts): Sentry {
     });
   }
 
-  function passOn(packetSource: string, decision: Decision): void {
+  function passOn(packetSource: string, decision: Decision, itsPolicy: Policy): void {
     const { stanza, remember: record, verdict, asked } = decision;
     const grant = typeof verdict === "object" ? verdict : null;
     if (stanza === null || (record === null && grant === null)) return;
-    submit({ packetSource, stanza, record, grant, asked });
+    submit({ packetSource, stanza, record, grant, asked }, itsPolicy);
   }
 
   return {

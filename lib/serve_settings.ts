@@ -1,6 +1,7 @@
 // What a configuration asks of a gateway: its capture, its firewall, its policy, and whether two
 // configurations ask for the same.
 
+import type { Rules } from "./auth_grant_check.ts";
 import { type Policy, preparePolicy } from "./auth_decide.ts";
 import type { Stanza } from "./conf_access.ts";
 import type { ServerConfigReading } from "./conf_fwknopd.ts";
@@ -52,6 +53,11 @@ const MEBIBYTE = 1 << 20;
 /** Seconds that a time stamp may be off; null for any. */
 export function maxPacketAge(config: ServerConfig): number | null {
   return config.ENABLE_SPA_PACKET_AGING ? config.MAX_SPA_PACKET_AGE : null;
+}
+
+/** What the monitor holds the sentry's requests against. */
+export function rulesOf({ stanzas, config }: Pick<Settings, "stanzas" | "config">): Rules {
+  return { stanzas, nat: config, maxPacketAge: maxPacketAge(config) };
 }
 
 /** The policy for decisions. */

@@ -385,9 +385,8 @@ Deno.test("a lookup that takes its time holds up no other grant, and its own unt
   const answer = Promise.withResolvers<string[]>();
   const opened: string[] = [];
   const monitor = createMonitor({
-    host: { resolve: () => answer.promise },
-    stanzas: [stanza],
-    nat: serverConfigOf(FORWARDING),
+    host: { resolve: () => answer.promise, now: () => 0 },
+    rules: { stanzas: [stanza], nat: serverConfigOf(FORWARDING), maxPacketAge: 120 },
     replayFile: null,
     commands: null,
     firewall: {

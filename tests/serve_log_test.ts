@@ -127,7 +127,9 @@ const FAILURES: readonly [string, Partial<MonitorParts>, string][] = [
     { replayFile: { append: () => Promise.reject(new Error("disk full")), close: () => {} } },
     "digest-cache-failed",
   ],
-  ["a stanza that is gone", { stanzas: [] }, "monitor-refused"],
+  ["a stanza that is gone", {
+    rules: { stanzas: [], nat: serverConfigOf(""), maxPacketAge: 120 },
+  }, "monitor-refused"],
   ["no firewall", { firewall: null }, "firewall-failed"],
 ];
 
@@ -171,9 +173,15 @@ function soundParts(
   open: Promise<{ readonly ok: true }> = Promise.resolve({ ok: true }),
 ): MonitorParts {
   return {
-    host: { resolve: () => Promise.reject(new Error("no name is looked up here")) },
-    stanzas: stanzasOf("SOURCE ANY\nKEY a\n"),
-    nat: serverConfigOf(""),
+    host: {
+      resolve: () => Promise.reject(new Error("no name is looked up here")),
+      now: () => NOON,
+    },
+    rules: {
+      stanzas: stanzasOf("SOURCE ANY\nKEY a\n"),
+      nat: serverConfigOf(""),
+      maxPacketAge: 120,
+    },
     replayFile: { append: () => Promise.resolve(), close: () => {} },
     firewall: {
       start: () => Promise.resolve(),
