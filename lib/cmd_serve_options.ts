@@ -181,8 +181,7 @@ export const SERVE_OPTIONS: readonly ServeOption[] = [
     short: "n",
     help: "receive from a netfilter queue",
     group: CAPTURE,
-    later: true,
-    hidden: true,
+    sets: "ENABLE_NFQ_CAPTURE",
   },
   {
     long: "afl-fuzzing",

@@ -19,6 +19,7 @@ import {
   serverVariableNames,
   type SyslogFacility,
 } from "./conf_fwknopd_variables.ts";
+import { queueFaults } from "./conf_nfqueue.ts";
 import {
   type FirewallType,
   parseFirewallType,
@@ -324,6 +325,7 @@ function crossChecks(
     const why = "Cannot set identical ipfw active and expire sets";
     problems.push(faultAt(at(name), failed(0, String(active), why, "use two set numbers").fault));
   }
+  for (const { name, fault } of queueFaults(config)) problems.push(faultAt(at(name), fault));
   return problems;
 }
 

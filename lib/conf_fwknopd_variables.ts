@@ -145,12 +145,12 @@ export const SERVER_VARIABLES = {
   VERBOSE: { kind: "number", effect: "works", low: 0, high: Infinity, initial: null },
   FAULT_INJECTION_TAG: { kind: "text", effect: "useless", initial: null },
   ALLOW_ANY_USER_AGENT: { kind: "flag", effect: "works", initial: "N" },
-  ENABLE_NFQ_CAPTURE: { kind: "flag", effect: "later", initial: "N" },
-  NFQ_INTERFACE: { kind: "text", effect: "later", initial: null },
-  NFQ_PORT: { kind: "number", effect: "later", low: 1, high: 65535, initial: "62201" },
-  NFQ_TABLE: { kind: "text", effect: "later", initial: "mangle" },
-  NFQ_CHAIN: { kind: "text", effect: "later", initial: "FWKNOP_NFQ" },
-  NFQ_QUEUE_NUMBER: { kind: "number", effect: "later", low: 0, high: 65535, initial: "1" },
+  ENABLE_NFQ_CAPTURE: { kind: "flag", effect: "works", initial: "N" },
+  NFQ_INTERFACE: { kind: "text", effect: "works", initial: null },
+  NFQ_PORT: { kind: "number", effect: "works", low: 1, high: 65535, initial: "62201" },
+  NFQ_TABLE: { kind: "text", effect: "works", initial: "mangle" },
+  NFQ_CHAIN: { kind: "text", effect: "works", initial: "FWKNOP_NFQ" },
+  NFQ_QUEUE_NUMBER: { kind: "number", effect: "works", low: 0, high: 65535, initial: "1" },
   NFQ_LOOP_SLEEP: {
     kind: "number",
     effect: "unneeded",
@@ -225,6 +225,7 @@ export const SERVER_VARIABLES = {
   NFT_MARK: { kind: "nft-mark", effect: "works", initial: null },
   ENABLE_DEFAULT_DROP: { kind: "hidden-ports", effect: "works", initial: "N" },
   PCAP_BUFFER_SIZE: { kind: "number", effect: "works", low: 1, high: 1024, initial: "4" },
+  NFQ_QUEUE_LENGTH: { kind: "number", effect: "works", low: 1, high: 1048576, initial: "4096" },
   ENABLE_STRICT_PERMISSIONS: { kind: "flag", effect: "works", initial: "Y" },
 } as const satisfies Readonly<Record<string, ServerVariable>>;
 

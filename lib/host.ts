@@ -3,6 +3,7 @@
 
 import type { Libc } from "../ffi/libc.ts";
 import type { Nftables } from "../ffi/libnftables.ts";
+import type { PacketQueue, QueueOptions } from "../ffi/libnetfilter_queue.ts";
 import type { PcapCapture, PcapOptions } from "../ffi/libpcap.ts";
 import type { RawSocket } from "../ffi/raw_socket.ts";
 
@@ -174,6 +175,7 @@ export interface Native {
   openPcapFile(path: string, filter: string): PcapCapture;
   /** Null when libnftables is not installed. */
   openNftables(): Nftables | null;
+  openPacketQueue(options: QueueOptions): PacketQueue;
 }
 
 /** The controlling terminal, while what is typed stays unseen and unread by the system. */

@@ -110,12 +110,14 @@ function openRecordFile(path: string, mode: number): RecordFile {
 }
 
 async function native(): Promise<Native> {
-  const [{ loadLibc }, { openPcap, openPcapFile }, { openNftables }] = await Promise.all([
-    import("../ffi/libc.ts"),
-    import("../ffi/libpcap.ts"),
-    import("../ffi/libnftables.ts"),
-  ]);
-  return { libc: loadLibc(), openPcap, openPcapFile, openNftables };
+  const [{ loadLibc }, { openPcap, openPcapFile }, { openPacketQueue }, { openNftables }] =
+    await Promise.all([
+      import("../ffi/libc.ts"),
+      import("../ffi/libpcap.ts"),
+      import("../ffi/libnetfilter_queue.ts"),
+      import("../ffi/libnftables.ts"),
+    ]);
+  return { libc: loadLibc(), openPcap, openPcapFile, openPacketQueue, openNftables };
 }
 
 function startCopy(

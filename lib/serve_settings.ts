@@ -5,11 +5,12 @@ import type { Rules } from "./auth_grant_check.ts";
 import { type Policy, preparePolicy } from "./auth_decide.ts";
 import type { Stanza } from "./conf_access.ts";
 import type { ServerConfigReading } from "./conf_fwknopd.ts";
-import type { ServerConfig } from "./conf_fwknopd_variables.ts";
+import type { ServerConfig, ServerVariableName } from "./conf_fwknopd_variables.ts";
 import type { Host, Native } from "./host.ts";
 import type { HttpSettings } from "./net_http.ts";
 import type { CaptureSource } from "./serve_capture.ts";
 import { openInterfaces } from "./serve_capture_interfaces.ts";
+import { openQueueSource } from "./serve_capture_nfqueue.ts";
 import { openPcapFileSource } from "./serve_capture_pcap.ts";
 import { openStdinSource } from "./serve_capture_stdin.ts";
 import { withTcpServer } from "./serve_capture_tcp.ts";
@@ -17,6 +18,7 @@ import { openUdpSource } from "./serve_capture_udp.ts";
 import { createFirewall, type Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
 import { nftRunner } from "./serve_nft.ts";
+import { chooseQueueRule, withQueueRule } from "./serve_nfqueue_rule.ts";
 import { checkFirewall, choosePlanner } from "./serve_plan.ts";
 import { systemTimer } from "./serve_timer.ts";
 
@@ -102,6 +104,10 @@ function openNetworkSource(
   options: GatewayOptions,
   log: Log,
 ): CaptureSource {
+  if (config.ENABLE_NFQ_CAPTURE) {
+    const queue = { number: config.NFQ_QUEUE_NUMBER, length: config.NFQ_QUEUE_LENGTH };
+    return openQueueSource(native, log, queue);
+  }
   if (config.ENABLE_UDP_SERVER) return openUdpSource(native, config.UDPSERV_PORT);
   return openInterfaces(native, log, {
     interfaces: listOf(config.PCAP_INTF),
@@ -127,8 +133,24 @@ export function createConfiguredFirewall(
   settings: Settings,
   options: GatewayOptions,
 ): Firewall | null {
-  if (options.testMode || !usesFirewall(settings)) return null;
-  const { config, reading } = settings;
+  if (options.testMode) return null;
+  const { config } = settings;
+  const firewall = usesFirewall(settings) ? createGrantFirewall(host, log, settings) : null;
+  if (!queuesPackets(config, options)) return firewall;
+  const runner = nftRunner(host, config.NFT_EXE);
+  return withQueueRule(firewall, chooseQueueRule(host, config), runner, log);
+}
+
+/** Whether a firewall rule is what brings packets here. */
+function queuesPackets(config: ServerConfig, options: GatewayOptions): boolean {
+  return config.ENABLE_NFQ_CAPTURE && config.PCAP_FILE === null && !options.fromStdin;
+}
+
+function createGrantFirewall(
+  host: Host,
+  log: Log,
+  { config, reading }: Settings,
+): Firewall {
   // Looking for the rules of others costs wake-ups, so it is done only where it was asked for.
   const sweepInterval = reading.settings.has("RULES_CHECK_THRESHOLD")
     ? config.RULES_CHECK_THRESHOLD * LOOP_TURN
@@ -148,8 +170,16 @@ export async function checkConfiguredFirewall(
   return usesFirewall(settings) ? await checkFirewall(host, log, settings.config) : [];
 }
 
+/** The variables that a netfilter queue depends on; its rule is the firewall's. */
+const QUEUE_VARIABLES = [
+  "ENABLE_NFQ_CAPTURE",
+  "NFQ_QUEUE_NUMBER",
+  "ENABLE_TCP_SERVER",
+  "TCPSERV_PORT",
+] as const;
 /** The variables that a UDP server depends on, with a TCP server beside it. */
 const SERVER_VARIABLES_OF_CAPTURE = [
+  "ENABLE_NFQ_CAPTURE",
   "ENABLE_UDP_SERVER",
   "UDPSERV_PORT",
   "ENABLE_TCP_SERVER",
@@ -170,15 +200,21 @@ const SNIFFING_VARIABLES = [
 
 /** Equal keys mean that one capture does for both configurations. */
 export function captureKey(config: ServerConfig): string {
-  const sniffs = config.PCAP_FILE !== null || !config.ENABLE_UDP_SERVER;
-  const names = sniffs ? SNIFFING_VARIABLES : SERVER_VARIABLES_OF_CAPTURE;
+  const names = variablesOfCapture(config);
   return JSON.stringify(names.map((name) => config[name]));
+}
+
+function variablesOfCapture(config: ServerConfig): readonly ServerVariableName[] {
+  if (config.PCAP_FILE !== null) return SNIFFING_VARIABLES;
+  if (config.ENABLE_NFQ_CAPTURE) return QUEUE_VARIABLES;
+  return config.ENABLE_UDP_SERVER ? SERVER_VARIABLES_OF_CAPTURE : SNIFFING_VARIABLES;
 }
 
 /** Equal keys mean that one set of chains does for both configurations. */
 export function firewallKey(settings: Settings): string {
   const variables = Object.entries(settings.config).filter(([name]) =>
-    /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION|^NFT_|DEFAULT_DROP/.test(name)
+    /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION|^NFT_|DEFAULT_DROP|NFQ_(?!QUEUE_LENGTH|LOOP)/
+      .test(name)
   );
   return JSON.stringify([usesFirewall(settings), variables.sort()]);
 }
@@ -195,6 +231,7 @@ const START_VARIABLES = [
   "FWKNOP_PID_FILE",
   "FWKNOP_RUN_DIR",
   "LOG_FORMAT",
+  "NFQ_QUEUE_LENGTH",
   "RULES_CHECK_THRESHOLD",
   "SYSLOG_FACILITY",
   "SYSLOG_IDENTITY",

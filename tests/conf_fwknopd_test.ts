@@ -76,7 +76,7 @@ Deno.test("an empty file gives the defaults and nothing to say", () => {
 });
 
 Deno.test("all variables of fwknopd's builds and our own are known, and each default is of its type", () => {
-  assert.equal(serverVariableNames().length, 101);
+  assert.equal(serverVariableNames().length, 102);
   const text = serverVariableNames().flatMap((name) => {
     const { initial } = SERVER_VARIABLES[name];
     return initial === null || name === "CONFIG_FILE" ? [] : [`${name} ${initial};`];
@@ -111,6 +111,15 @@ Deno.test("errors name file, line, column, what is wrong and what would be right
       "\n MAX_SPA_PACKET_AGE  60abc;",
       /^spa: f\.conf:2:22: cannot read "60abc": not a whole number\nhint: write a whole number from 1 to 100000$/,
     ],
+    [
+      "ENABLE_NFQ_CAPTURE Y\nNFQ_CHAIN FWKNOP NFQ",
+      /^spa: f\.conf:2:11: cannot read "FWKNOP NFQ": Invalid NFQ_CHAIN\nhint: write a name/,
+    ],
+    [
+      'ENABLE_NFQ_CAPTURE Y\nNFQ_TABLE mangle;x\nNFQ_INTERFACE a"b',
+      /"a\\?"b": Invalid NFQ_INTERFACE/,
+    ],
+    ["NFQ_PORT 0\nENABLE_NFQ_CAPTURE Y", /hint: write a whole number from 1 to 65535/],
     [
       "PCAP_LOOP_SLEEP 0",
       /f\.conf:1:17: .*var PCAP_LOOP_SLEEP value '0' not in the range 1-8388608\n/,

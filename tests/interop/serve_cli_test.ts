@@ -67,7 +67,6 @@ const REFUSED: readonly (readonly string[])[] = [
   ["-r", "relative/path", "-f"],
   ["-f", "-i", "nonesuch0"],
   // Parts of other builds.
-  ["-n"],
   ["--afl-pkt-file", "/dev/null"],
   ["--fault-injection-tag", "tag"],
 ];

@@ -1,0 +1,183 @@
+// libnetfilter_queue: packets that a firewall rule hands over instead of judging them itself.
+// What the queue delivers is left as it is; see net_nfqueue.ts.
+
+import { SystemError } from "./libc.ts";
+import { loadMemory } from "./libc_memory.ts";
+
+const SYMBOLS = {
+  nfq_open: { parameters: [], result: "pointer" },
+  nfq_close: { parameters: ["pointer"], result: "i32" },
+  nfq_fd: { parameters: ["pointer"], result: "i32" },
+  nfq_nfnlh: { parameters: ["pointer"], result: "pointer" },
+  nfq_create_queue: { parameters: ["pointer", "u16", "pointer", "pointer"], result: "pointer" },
+  nfq_destroy_queue: { parameters: ["pointer"], result: "i32" },
+  nfq_set_mode: { parameters: ["pointer", "u8", "u32"], result: "i32" },
+  nfq_set_queue_maxlen: { parameters: ["pointer", "u32"], result: "i32" },
+  nfq_set_verdict_batch: { parameters: ["pointer", "u32", "u32"], result: "i32" },
+  // Of libnfnetlink, which comes with it.
+  nfnl_rcvbufsiz: { parameters: ["pointer", "u32"], result: "u32" },
+} as const;
+
+const LIBC_SYMBOLS = {
+  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+  open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
+  pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
+  close: { parameters: ["i32"], result: "i32" },
+} as const;
+
+/** libnetfilter_queue could not be loaded at all. */
+export class QueueMissingError extends Error {
+  override readonly name = "QueueMissingError";
+}
+
+/** Which queue to take packets from. */
+export interface QueueOptions {
+  /** 0 to 65535, as the rule names it. */
+  readonly number: number;
+  /** Packets that the kernel holds at most until they have their verdict. */
+  readonly length: number;
+  /** Bytes of kernel memory for messages that wait to be read. */
+  readonly bufferBytes: number;
+}
+
+/** A queue that this process is the only listener of. */
+export interface PacketQueue {
+  /** Readable when messages wait: for poll(2). */
+  readonly fd: number;
+  /**
+   * What waits next, copied; null when nothing does. `overrun` says that packets were dropped
+   * because messages were not read in time. Throws {@linkcode SystemError} when the queue is dead.
+   */
+  next(): Uint8Array | "overrun" | null;
+  /** Settles all packets that wait for their verdict up to this id. */
+  settle(lastId: number, verdict: "drop" | "accept"): void;
+  /** What came since the start; null where the system does not tell. */
+  counters(): QueueCounters | null;
+  close(): void;
+}
+
+/** Packets counted by the kernel. */
+export interface QueueCounters {
+  /** Those that a rule handed over, the lost ones too. */
+  readonly received: number;
+  /** Those lost because the queue or the memory for its messages was full. */
+  readonly dropped: number;
+}
+
+const NFQNL_COPY_PACKET = 2;
+/** All of each packet. */
+const COPY_RANGE = 0xffff;
+const NF_DROP = 0;
+const NF_ACCEPT = 1;
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
+const MSG_DONTWAIT = 0x40;
+const O_RDONLY_CLOEXEC = 0o2000000;
+const EINTR = 4;
+const EAGAIN = 11;
+const ENOBUFS = 105;
+/** A packet of the longest kind with what the kernel says of it. */
+const MESSAGE_BYTES = 0x10000 + 4096;
+/** A line for each queue of this network namespace. */
+const COUNTERS_FILE = "/proc/self/net/netfilter/nfnetlink_queue";
+const COUNTERS_BYTES = 65_536;
+
+/**
+ * Starts listening to a queue. Needs CAP_NET_ADMIN, for verdicts too.
+ *
+ * @throws {QueueMissingError} when the library is not installed
+ * @throws {SystemError} when the kernel refuses: EBUSY when another process listens to that queue
+ */
+export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): PacketQueue {
+  const nfq = load();
+  const { symbols: c } = Deno.dlopen("libc.so.6", LIBC_SYMBOLS);
+  const memory = loadMemory();
+
+  // errno is per thread and stays until the next failing call: read it first thing.
+  function lastError(): SystemError {
+    const errno = memory.errno();
+    return new SystemError(memory.errorText(errno), errno);
+  }
+
+  const handle = nfq.nfq_open();
+  if (handle === null) throw lastError();
+  const giveUp = (): never => {
+    const error = lastError();
+    nfq.nfq_close(handle);
+    throw error;
+  };
+  const fd = nfq.nfq_fd(handle);
+  // The library would pass its socket on to every program that is started.
+  if (c.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) giveUp();
+  // No callback: messages are read from the socket.
+  const queue = nfq.nfq_create_queue(handle, number, null, null) ?? giveUp();
+  nfq.nfnl_rcvbufsiz(nfq.nfq_nfnlh(handle), bufferBytes);
+  if (nfq.nfq_set_queue_maxlen(queue, length) < 0) giveUp();
+  // Last, since packets are delivered from here on.
+  if (nfq.nfq_set_mode(queue, NFQNL_COPY_PACKET, COPY_RANGE) < 0) giveUp();
+
+  const message = new Uint8Array(MESSAGE_BYTES);
+  const path = new TextEncoder().encode(`${COUNTERS_FILE}\0`);
+  // Open for as long as the queue, so that it can be read without the right to open anything.
+  const countersFd = c.open(path, O_RDONLY_CLOEXEC, 0);
+  let open = true;
+  let last: QueueCounters | null = null;
+
+  function counters(): QueueCounters | null {
+    if (!open || countersFd < 0) return last;
+    const text = new Uint8Array(COUNTERS_BYTES);
+    const count = Number(c.pread(countersFd, text, BigInt(text.length), 0n));
+    if (count <= 0) return last;
+    last = parseCounters(new TextDecoder().decode(text.subarray(0, count)), number) ?? last;
+    return last;
+  }
+
+  return {
+    fd,
+    next() {
+      const count = Number(c.recv(fd, message, BigInt(message.length), MSG_DONTWAIT));
+      if (count >= 0) return message.slice(0, count);
+      const error = lastError();
+      if (error.errno === EAGAIN || error.errno === EINTR) return null;
+      if (error.errno === ENOBUFS) return "overrun";
+      throw error;
+    },
+    settle(lastId, verdict) {
+      const code = verdict === "drop" ? NF_DROP : NF_ACCEPT;
+      if (nfq.nfq_set_verdict_batch(queue, lastId, code) < 0) throw lastError();
+    },
+    counters,
+    close() {
+      if (!open) return;
+      counters();
+      open = false;
+      if (countersFd >= 0) c.close(countersFd);
+      nfq.nfq_destroy_queue(queue);
+      nfq.nfq_close(handle);
+    },
+  };
+}
+
+/**
+ * Reads a queue's line: number, port, waiting, mode, range, dropped for a full queue, dropped for
+ * full memory, last id.
+ */
+function parseCounters(text: string, queue: number): QueueCounters | null {
+  for (const line of text.split("\n")) {
+    const fields = line.trim().split(/ +/).map(Number);
+    const [number, , , , , queueDropped, userDropped, lastId] = fields;
+    if (number !== queue || lastId === undefined) continue;
+    const dropped = (queueDropped ?? 0) + (userDropped ?? 0);
+    return { received: lastId + (queueDropped ?? 0), dropped };
+  }
+  return null;
+}
+
+function load(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
+  try {
+    return Deno.dlopen("libnetfilter_queue.so.1", SYMBOLS).symbols;
+  } catch {
+    throw new QueueMissingError("libnetfilter_queue is not installed");
+  }
+}

@@ -1,0 +1,27 @@
+// The names that the NFQ_ variables give: they go into the firewall's own language.
+
+import type { ServerConfig } from "./conf_fwknopd_variables.ts";
+import type { TextFault } from "./net_list.ts";
+
+/** Names that iptables(8) and ip(8) take, by the variable that has them. */
+const NAMES = {
+  NFQ_INTERFACE: { pattern: /^[\w.:@-]{1,15}\+?$/, hint: "write the name of a network interface" },
+  NFQ_TABLE: {
+    pattern: /^\w{1,31}$/,
+    hint: "write a table that has a chain INPUT: mangle, filter",
+  },
+  NFQ_CHAIN: { pattern: /^\w[\w.-]{0,27}$/, hint: "write a name of at most 28 letters and digits" },
+} as const;
+
+/** What is wrong with the names, where a queue is in use. */
+export function queueFaults(
+  config: ServerConfig,
+): readonly { readonly name: keyof typeof NAMES; readonly fault: TextFault }[] {
+  if (!config.ENABLE_NFQ_CAPTURE) return [];
+  return (["NFQ_INTERFACE", "NFQ_TABLE", "NFQ_CHAIN"] as const).flatMap((name) => {
+    const text = config[name];
+    const { pattern, hint } = NAMES[name];
+    if (text === null || pattern.test(text)) return [];
+    return [{ name, fault: { offset: 0, value: text, why: `Invalid ${name}`, hint } }];
+  });
+}

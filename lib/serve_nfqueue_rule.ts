@@ -1,0 +1,67 @@
+// A firewall beside which the rule of a netfilter queue comes and goes.
+
+import { restoreProgram } from "./fw_iptables.ts";
+import {
+  iptablesQueueRule,
+  nftablesQueueRule,
+  type QueueRuleConfig,
+  type QueueRulePlanner,
+} from "./fw_nfqueue.ts";
+import type { Host } from "./host.ts";
+import type { Firewall } from "./serve_firewall.ts";
+import type { Log } from "./serve_log.ts";
+import { choosePlanner, type FirewallConfig, runPlan } from "./serve_plan.ts";
+
+/** The rule for the firewall that a configuration asks for. */
+export function chooseQueueRule(
+  host: Pick<Host, "stat" | "readTextFile">,
+  config: FirewallConfig & QueueRuleConfig,
+): QueueRulePlanner {
+  const { name } = choosePlanner(host, config);
+  if (name === "nftables") return nftablesQueueRule(config);
+  const restore = restoreProgram(config.FIREWALL_EXE);
+  return iptablesQueueRule(
+    config,
+    restore !== null && host.stat(restore) !== null ? restore : null,
+  );
+}
+
+/**
+ * Has a firewall's start and stop put the rule in place and take it away.
+ *
+ * @param firewall null where commands alone give access; nothing is ever opened in it then
+ */
+export function withQueueRule(
+  firewall: Firewall | null,
+  rule: QueueRulePlanner,
+  host: Pick<Host, "run">,
+  log: Log,
+): Firewall {
+  async function tearDown(): Promise<void> {
+    const outcome = await runPlan(host, log, rule.tearDown());
+    if (!outcome.ok) log.error(`Cannot remove the rule of the queue: ${outcome.reason}`);
+  }
+
+  return {
+    get grants(): number {
+      return firewall?.grants ?? 0;
+    },
+    start: async () => {
+      await firewall?.start();
+      const outcome = await runPlan(host, log, rule.setUp());
+      if (outcome.ok) {
+        for (const line of outcome.lines) log.info(line);
+      } else {
+        await firewall?.stop();
+        throw new Error(`cannot hand packets to the netfilter queue: ${outcome.reason}`);
+      }
+    },
+    open: (grant) =>
+      firewall?.open(grant) ??
+        Promise.resolve({ ok: false, reason: "this configuration has no firewall" }),
+    stop: async () => {
+      await tearDown();
+      await firewall?.stop();
+    },
+  };
+}
