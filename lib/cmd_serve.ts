@@ -22,6 +22,7 @@ import {
 import { detachFromTerminal, isDaemonCopy, startDaemon } from "./serve_daemon.ts";
 import { serveGateway } from "./serve_gateway.ts";
 import { createJsonLog, createLog, type Log, type WriteLine } from "./serve_log.ts";
+import { openServiceManager, type ServiceManager } from "./serve_notify.ts";
 import {
   killDaemon,
   type PidFile,
@@ -32,6 +33,7 @@ import {
 } from "./serve_process.ts";
 import { checkConfiguredFirewall, type GatewayOptions } from "./serve_settings.ts";
 import { openSyslog } from "./serve_syslog.ts";
+import { systemTimer } from "./serve_timer.ts";
 import { listSpaErrors } from "./spa_error.ts";
 
 /** What `-V` tells: the fwknop whose interface this is, then which program it is. */
@@ -141,11 +143,14 @@ async function runConfigured(
   };
   if (inDaemon) host.setFileMask(0o077);
   let pidFile: PidFile | null = null;
+  let manager: ServiceManager | null = null;
   try {
     reader.makeRunDirectory(config, log, false);
     if (!gatewayOptions.exitAfterDigestCache) {
       pidFile = await takePidFile(host, config.FWKNOP_PID_FILE);
     }
+    manager = await openServiceManager(host, log, systemTimer);
+    const { tell } = manager;
     log.info("Starting fwknopd");
     return await serveGateway({
       host,
@@ -155,7 +160,9 @@ async function runConfigured(
       reload: () => Promise.resolve(readAgain(reader, log)),
       ready: async () => {
         if (inDaemon) await detachFromTerminal(host);
+        tell("ready");
       },
+      tell,
     });
   } catch (error) {
     const asObjects = config.LOG_FORMAT === "json";
@@ -164,6 +171,7 @@ async function runConfigured(
     if (asObjects && !inDaemon) return EXIT.failed;
     throw error;
   } finally {
+    manager?.close();
     pidFile?.release();
   }
 }

@@ -5,6 +5,7 @@ import type { Libc } from "../ffi/libc.ts";
 import type { Nftables } from "../ffi/libnftables.ts";
 import type { PacketQueue, QueueOptions } from "../ffi/libnetfilter_queue.ts";
 import type { PcapCapture, PcapOptions } from "../ffi/libpcap.ts";
+import type { NotifySocket } from "../ffi/notify_socket.ts";
 import type { RawSocket } from "../ffi/raw_socket.ts";
 
 /** What `stat` and `lstat` tell of a path. */
@@ -250,6 +251,8 @@ export interface Host {
 
   /** Opens a socket for whole IPv4 packets, which takes CAP_NET_RAW. */
   openRawSocket(): Promise<RawSocket>;
+  /** Opens a way to the service manager; see sd_notify(3). */
+  openNotifySocket(address: string): Promise<NotifySocket>;
   /** Fetches a page; rejects for everything but a success within `timeout` milliseconds. */
   fetchPage(url: string, options: FetchOptions): Promise<FetchedPage>;
 

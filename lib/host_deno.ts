@@ -54,6 +54,8 @@ export function denoHost(): Host {
     standardStream,
     listenStreams,
     openRawSocket: async () => (await import("../ffi/raw_socket.ts")).openRawSocket(),
+    openNotifySocket: async (address) =>
+      (await import("../ffi/notify_socket.ts")).openNotifySocket(address),
     fetchPage,
     readLines,
     openTerminal: async () => (await import("./host_deno_terminal.ts")).openTerminal(),

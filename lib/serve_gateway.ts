@@ -10,6 +10,7 @@ import type { Counts, Log } from "./serve_log.ts";
 import { createMonitor } from "./serve_monitor.ts";
 import { openReplayFile, type ReplayFile, rotateReplayFile } from "./serve_replay_file.ts";
 import { forwardingProblem } from "./serve_nat_target.ts";
+import type { ServicePhase } from "./serve_notify.ts";
 import { createSentry, keepUntil, type SentryRequest, type Tally } from "./serve_sentry.ts";
 import {
   captureKey,
@@ -35,6 +36,8 @@ export interface GatewayParts {
   readonly reload: () => Promise<Settings | null>;
   /** Called once everything is set up and packets are being received. */
   readonly ready: () => Promise<void>;
+  /** Called when a reload begins and has ended, and when the end begins. */
+  readonly tell: (phase: ServicePhase) => void;
 }
 
 /**
@@ -119,7 +122,10 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
       })
     ),
     host.onSignal("SIGHUP", () => {
-      reloading = reloading.then(reload);
+      reloading = reloading
+        .then(() => parts.tell("reloading"))
+        .then(reload)
+        .then(() => parts.tell("ready"));
     }),
     host.onSignal("SIGUSR1", () => log.counts("info", counts())),
   ];
@@ -213,6 +219,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
       if (endedBy !== null) log.warning(`Got ${endedBy}. Exiting...`);
     }
   } finally {
+    parts.tell("stopping");
     for (const stop of stopListening) stop();
     await reloading;
     if (endedBy !== null) gpg.close();

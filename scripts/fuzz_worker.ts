@@ -1,6 +1,7 @@
 // Runs one fuzz target in a worker, since an input that never ends can only be stopped from outside.
 
-import { type Finding, runTarget } from "../tests/fuzz/run.ts";
+import { type Finding, runTarget, tryInput } from "../tests/fuzz/run.ts";
+import type { FuzzTarget } from "../tests/fuzz/target.ts";
 import { fuzzTargets } from "../tests/fuzz/targets.ts";
 
 /** What a worker is to do. */
@@ -26,6 +27,13 @@ export const SHARED_HEADER = 8;
 /** An input that takes longer is a finding; milliseconds. */
 const SLOW = 1000;
 
+/** Another process may have had the processor: what counts is the best of several tries. */
+function timeOf(target: FuzzTarget, input: Uint8Array): number {
+  const start = performance.now();
+  tryInput(target, input);
+  return performance.now() - start;
+}
+
 function work({ target: name, milliseconds, seed, shared }: FuzzOrder): FuzzOutcome {
   const target = fuzzTargets().find((one) => one.name === name);
   if (target === undefined) throw new RangeError(`Cannot find target "${name}"`);
@@ -40,8 +48,9 @@ function work({ target: name, milliseconds, seed, shared }: FuzzOrder): FuzzOutc
     goesOn: (count) => {
       const now = performance.now();
       if (count > 0 && now - began > slowest) {
-        slowest = now - began;
-        if (slowest > SLOW) slow = present.slice(0, state[1]);
+        const input = present.slice(0, state[1]);
+        slowest = Math.min(now - began, ...[1, 2, 3].map(() => timeOf(target, input)));
+        if (slowest > SLOW) slow = input;
       }
       return slow === null && now - start < milliseconds;
     },
