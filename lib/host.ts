@@ -153,9 +153,12 @@ export interface AcceptedStream {
 /** Signals that the programs listen for. */
 export type SignalName = "SIGTERM" | "SIGINT" | "SIGHUP" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
 
-/** A file that records are added to. */
+/** A file that lines are added to. What a crash has left of a line stays a line of its own. */
 export interface RecordFile {
-  /** Resolves when the text is on the disk (written and synced); rejects when it is not. */
+  /**
+   * Resolves when the text is on the disk (written and synced). Rejects when it is not; what there
+   * is of it then is taken out again, or else becomes a line of its own. One call at a time.
+   */
   append(text: string): Promise<void>;
   close(): void;
 }
@@ -215,6 +218,15 @@ export interface Host {
   makeDirectory(path: string, mode: number): void;
   rename(from: string, to: string): void;
   remove(path: string): void;
+  /** The bytes of a file; each piece is overwritten by the next one. */
+  readPieces(path: string): Iterable<Uint8Array>;
+  /**
+   * Replaces a file by a new one with this content, other things going on meanwhile: after a crash it has the old content or the
+   * new one, as a whole. Rejects when it cannot be told that the new one will last.
+   */
+  replaceFile(path: string, pieces: Iterable<Uint8Array>, mode: number): Promise<void>;
+  /** Has the names in a directory written to the disk. */
+  syncDirectory(path: string): void;
   /** Opens a file for adding records, creating it if it is missing. */
   openRecordFile(path: string, mode: number): RecordFile;
   changeDirectory(path: string): void;

@@ -13,12 +13,18 @@ import type {
   Native,
   ProgramCall,
   ProgramResult,
-  RecordFile,
   SignalName,
   WriteOptions,
 } from "./host.ts";
 import { reasonOf } from "./host.ts";
 import { startCommand, startInForeground } from "./host_deno_command.ts";
+import {
+  openRecordFile,
+  readPieces,
+  replaceFile,
+  syncDirectory,
+  writeAll,
+} from "./host_deno_file.ts";
 import { connectStream, listenStreams, standardStream } from "./host_deno_stream.ts";
 
 /** The host this process runs on. */
@@ -39,6 +45,9 @@ export function denoHost(): Host {
     makeDirectory: (path, mode) => Deno.mkdirSync(path, { recursive: true, mode }),
     rename: (from, to) => Deno.renameSync(from, to),
     remove: (path) => Deno.removeSync(path),
+    readPieces,
+    replaceFile,
+    syncDirectory,
     openRecordFile,
     changeDirectory: (path) => Deno.chdir(path),
     setFileMask: (mask) => void Deno.umask(mask),
@@ -69,11 +78,6 @@ export function denoHost(): Host {
   };
 }
 
-function writeAll(writer: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
-  let rest = bytes;
-  while (rest.length > 0) rest = rest.subarray(writer.writeSync(rest));
-}
-
 function writeTextFile(path: string, text: string, options: WriteOptions): void {
   Deno.writeTextFileSync(path, text, {
     mode: options.mode,
@@ -97,18 +101,6 @@ function fileInfo(look: () => Deno.FileInfo): FileInfo | null {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
-}
-
-function openRecordFile(path: string, mode: number): RecordFile {
-  const file = Deno.openSync(path, { create: true, append: true, mode });
-  const encoder = new TextEncoder();
-  return {
-    async append(text) {
-      writeAll(file, encoder.encode(text));
-      await file.syncData();
-    },
-    close: () => file.close(),
-  };
 }
 
 async function native(): Promise<Native> {

@@ -53,6 +53,7 @@ export function createCycles(parts: CycleParts): Cycles {
       stanza: stanza.number,
       source: grant.source,
       due,
+      seconds: grant.seconds,
       line,
     }));
     try {
@@ -119,7 +120,8 @@ export function createCycles(parts: CycleParts): Cycles {
   return {
     start() {
       for (const close of file.left) {
-        wait(close, host.monotonic() + close.due * 1000 - host.now());
+        const left = Math.min(close.due * 1000 - host.now(), close.seconds * 1000);
+        wait(close, host.monotonic() + left);
       }
     },
     open,

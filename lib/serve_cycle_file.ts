@@ -12,6 +12,8 @@ export interface PendingClose {
   readonly source: string;
   /** Wall clock, in seconds since 1970 UTC. */
   readonly due: number;
+  /** How long it was to be open; whatever the wall clock says later, it is not open longer. */
+  readonly seconds: number;
   readonly line: CommandLine;
 }
 
@@ -39,16 +41,7 @@ const WRITABLE_BY_OTHERS = 0o022;
  * into it
  */
 export function openCycleFile(
-  host: Pick<
-    Host,
-    | "uid"
-    | "lstat"
-    | "readTextFile"
-    | "writeTextFile"
-    | "rename"
-    | "remove"
-    | "openRecordFile"
-  >,
+  host: Pick<Host, "uid" | "lstat" | "readTextFile" | "replaceFile" | "remove" | "openRecordFile">,
   path: string,
   log: Log,
 ): CycleFile {
@@ -91,17 +84,9 @@ export function openCycleFile(
   /** Replaces the file by one that has only what is pending. */
   async function rewrite(): Promise<void> {
     const lines = [...numbers].map(([pending, number]) => formatPending(number, pending));
-    host.writeTextFile(`${path}.new`, "", { mode: OWNER_ONLY, how: "truncate" });
-    const next = host.openRecordFile(`${path}.new`, OWNER_ONLY);
-    try {
-      await next.append(lines.join(""));
-      host.rename(`${path}.new`, path);
-    } catch (error) {
-      next.close();
-      throw error;
-    }
+    await host.replaceFile(path, [new TextEncoder().encode(lines.join(""))], OWNER_ONLY);
     file?.close();
-    file = next;
+    file = null;
     finished = 0;
     broken = false;
   }
@@ -109,7 +94,9 @@ export function openCycleFile(
   /** One after another, since the file may be replaced between two lines. */
   function append(text: string): Promise<void> {
     const write = async (): Promise<void> => {
-      if (broken || finished >= MOST_FINISHED) await rewrite();
+      // A new file is made the same way: its name, too, has to be on the disk.
+      const missing = file === null && host.lstat(path) === null;
+      if (broken || missing || finished >= MOST_FINISHED) await rewrite();
       file ??= host.openRecordFile(path, OWNER_ONLY);
       broken = true;
       await file.append(text);
@@ -156,8 +143,9 @@ export function openCycleFile(
   };
 }
 
-function formatPending(number: number, { stanza, source, due, line }: PendingClose): string {
-  return `${JSON.stringify({ close: number, stanza, source, due, words: line.words })}\n`;
+function formatPending(number: number, pending: PendingClose): string {
+  const { stanza, source, due, seconds, line } = pending;
+  return `${JSON.stringify({ close: number, stanza, source, due, seconds, words: line.words })}\n`;
 }
 
 interface Entry {
@@ -174,12 +162,14 @@ function parseEntry(line: string): Entry | null {
     return null;
   }
   if (typeof value !== "object" || value === null) return null;
-  const { close, done, stanza, source, due, words } = value as Readonly<Record<string, unknown>>;
+  const { close, done, stanza, source, due, seconds, words } = value as Readonly<
+    Record<string, unknown>
+  >;
   if (typeof done === "number") return { number: done, pending: null };
   const complete = typeof close === "number" && typeof stanza === "number" &&
-    typeof source === "string" && typeof due === "number" && Array.isArray(words) &&
-    words.every((word) => typeof word === "string");
+    typeof source === "string" && typeof due === "number" && typeof seconds === "number" &&
+    Array.isArray(words) && words.every((word) => typeof word === "string");
   if (!complete) return null;
   const command = { text: words.join(" "), words };
-  return { number: close, pending: { stanza, source, due, line: command } };
+  return { number: close, pending: { stanza, source, due, seconds, line: command } };
 }

@@ -55,7 +55,7 @@ export function createMonitor(parts: MonitorParts): Monitor {
       try {
         await replayFile.append(record);
       } catch (error) {
-        log.warning(`${prefix} Could not add digest to replay cache: ${reasonOf(error)}`);
+        log.debug(`${prefix} Could not add digest to replay cache: ${reasonOf(error)}`);
         if (grant !== null) conclude(request, grant, "digest-cache-failed");
         return;
       }

@@ -1,67 +1,116 @@
-// The digest cache on the disk: read at start, added to before anything opens.
+// The digest cache on the disk: read at start, and added to before anything opens.
 
-import {
-  DIGEST_CACHE_HEADER,
-  formatReplayRecord,
-  parseReplayRecord,
-  type ReplayMemory,
-  type ReplayRecord,
-} from "./auth_replay.ts";
+import type { ReplayMemory } from "./auth_replay.ts";
+import { formatReplayRecord, isRemark, type ReplayRecord, replayTime } from "./auth_replay_line.ts";
+import { checkFilePermissions } from "./conf_permissions.ts";
 import { type Host, reasonOf } from "./host.ts";
+import { linesOf } from "./serve_replay_lines.ts";
+import {
+  createReplayWriter,
+  type KeepUntil,
+  makeReplayFile,
+  OWNER_ONLY,
+  type ReplayHost,
+  type ReplayWriter,
+} from "./serve_replay_writer.ts";
 import type { Log } from "./serve_log.ts";
 
 /** Keeps records on the disk. */
 export interface ReplayFile {
-  /** Resolves when the record is on the disk; rejects when it could not be written. */
+  /**
+   * Resolves when the record is on the disk. Rejects when it could not be written: then the packet
+   * stays refused, and its record is written with the next one.
+   */
   append(record: ReplayRecord): Promise<void>;
   close(): void;
 }
 
+/** Damaged lines that are shown; the others are counted. */
+const MOST_SHOWN = 10;
+const LONGEST_SHOWN = 160;
+
 /**
  * Reads the cache into the memory and opens it for more, making it when it is missing.
  *
- * @param keepUntil tells how long a record matters, in seconds since 1970; what the memory drops
- * for its age stays on the disk
- * @throws when the file cannot be read or made; the message names it and the reason
+ * @param keepUntil tells how long a record of that time matters, both in seconds since 1970; what
+ * is older stays on the disk for a while, the newest records in any case
+ * @throws when the file cannot be read, made or trusted; the message names it and the reason
  */
 export function openReplayFile(
-  host: Host,
+  host: ReplayHost,
   path: string,
   memory: ReplayMemory,
   log: Log,
-  keepUntil: (record: ReplayRecord) => number,
+  keepUntil: KeepUntil,
 ): ReplayFile {
   try {
-    if (host.stat(path) === null) {
-      host.writeTextFile(path, DIGEST_CACHE_HEADER, { mode: 0o600, how: "create" });
-    }
-    load(host, path, memory, log, keepUntil);
-    const file = host.openRecordFile(path, 0o600);
-    return { append: batched((text) => file.append(text)), close: () => file.close() };
+    const records = prepare(host, path, log) ? load(host, path, memory, log, keepUntil) : 0;
+    const file = host.openRecordFile(path, OWNER_ONLY);
+    log.debug(`Using Digest Cache: '${path}' (entry count = ${memory.size})`);
+    return batched(createReplayWriter({ host, path, log, keepUntil, file, records }));
   } catch (error) {
     throw new Error(`cannot use digest cache "${path}": ${reasonOf(error)}`);
   }
 }
 
+/** Makes the file if it is missing; tells whether there is anything in it. */
+function prepare(host: ReplayHost, path: string, log: Log): boolean {
+  const info = host.lstat(path);
+  if (info === null) {
+    makeReplayFile(host, path);
+    return false;
+  }
+  if (info.isSymlink) {
+    throw new Error("it is a symbolic link; set DIGEST_FILE to the file itself");
+  }
+  if (!info.isFile) throw new Error("it is not a regular file");
+  for (const { message } of checkFilePermissions(path, info, host.uid, false)) log.warning(message);
+  return true;
+}
+
+/** @returns how many records the file has */
 function load(
-  host: Host,
+  host: ReplayHost,
   path: string,
   memory: ReplayMemory,
   log: Log,
-  keepUntil: (record: ReplayRecord) => number,
-): void {
+  keepUntil: KeepUntil,
+): number {
   const now = host.now() / 1000;
-  for (const [index, line] of host.readTextFile(path).split("\n").entries()) {
-    const record = parseReplayRecord(line);
-    if (record === "skip") continue;
-    if (record === "invalid") {
-      log.info(`*Skipping invalid digest file entry in ${path} at line ${index + 1}.\n - ${line}`);
-      continue;
+  const decoder = new TextDecoder();
+  let records = 0;
+  let damaged = 0;
+  let number = 0;
+  let known = false;
+  for (const { bytes, from, to } of linesOf(host.readPieces(path))) {
+    number++;
+    const time = replayTime(bytes, from, to);
+    if (time !== null) {
+      records++;
+      memory.addLine(bytes.subarray(from, to), keepUntil({ time }));
+      memory.prune(now);
+    } else if (isRemark(bytes, from, to)) {
+      known ||= decoder.decode(bytes.subarray(from, from + 10)) === "# <digest>";
+    } else if (++damaged <= MOST_SHOWN) {
+      const shown = printable(
+        decoder.decode(bytes.subarray(from, Math.min(to, from + LONGEST_SHOWN))),
+      );
+      log.info(`*Skipping invalid digest file entry in ${path} at line ${number}.\n - ${shown}`);
+    } else if (records === 0 && !known) {
+      break;
     }
-    memory.add(record, keepUntil(record));
-    memory.prune(now);
   }
-  log.debug(`Using Digest Cache: '${path}' (entry count = ${memory.size})`);
+  if (damaged > 0 && records === 0 && !known) {
+    throw new Error("it is not a digest cache: remove it, or set DIGEST_FILE to another file");
+  }
+  if (damaged > MOST_SHOWN) {
+    log.info(`*Skipped ${damaged} invalid digest file entries in ${path}.`);
+  }
+  return records;
+}
+
+function printable(text: string): string {
+  return text.replace(/[\p{C}\uFFFD]/gu, "?");
 }
 
 /** Renames the cache to `<path>-old`, so that the next one starts empty. */
@@ -74,20 +123,23 @@ export function rotateReplayFile(host: Host, path: string, log: Log): void {
   }
 }
 
-/** Records that arrive while one write is under way share the next one, so that a burst costs few syncs. */
-function batched(write: (text: string) => Promise<void>): ReplayFile["append"] {
-  let waiting = "";
+/** Records that come while one write is under way share the next: a burst costs few syncs. */
+function batched(writer: ReplayWriter): ReplayFile {
+  let waiting: string[] = [];
   let next: Promise<void> | null = null;
-  let current: Promise<void> = Promise.resolve();
-  return (record) => {
-    waiting += formatReplayRecord(record);
-    next ??= current.catch(() => {}).then(() => {
-      const text = waiting;
-      waiting = "";
-      next = null;
-      current = write(text);
-      return current;
-    });
-    return next;
+  let current: Promise<void> = Promise.resolve().then(writer.tidy);
+  return {
+    append(record) {
+      waiting.push(formatReplayRecord(record));
+      next ??= current.catch(() => {}).then(() => {
+        const texts = waiting;
+        waiting = [];
+        next = null;
+        current = writer.write(texts.join(""), texts.length);
+        return current;
+      });
+      return next;
+    },
+    close: () => writer.close(),
   };
 }

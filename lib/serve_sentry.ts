@@ -193,6 +193,9 @@ export function createSentry(parts: SentryParts): Sentry {
  * When a packet accepted now can be forgotten, in seconds: its time stamp lay within the age limit
  * of its acceptance, so after twice the limit it is refused for its age.
  */
-export function keepUntil(record: ReplayRecord, policy: Pick<Policy, "maxPacketAge">): number {
+export function keepUntil(
+  record: Pick<ReplayRecord, "time">,
+  policy: Pick<Policy, "maxPacketAge">,
+): number {
   return policy.maxPacketAge === null ? Infinity : record.time + 2 * policy.maxPacketAge + 1;
 }

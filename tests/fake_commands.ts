@@ -83,13 +83,11 @@ export function makeScene(settings: SceneSettings = {}): CommandScene {
     },
     lstat: info,
     readTextFile: (path) => mustHave(path).text,
-    writeTextFile: (path, text, { mode }) => {
+    replaceFile: async (path, pieces, mode) => {
+      await Promise.resolve();
       mustHaveRoom();
+      const text = [...pieces].map((piece) => new TextDecoder().decode(piece)).join("");
       files.set(path, { text, mode, uid: 0 });
-    },
-    rename: (from, to) => {
-      files.set(to, mustHave(from));
-      files.delete(from);
     },
     remove: (path) => {
       mustHave(path);

@@ -122,7 +122,7 @@ Deno.test("what is to be closed is on the disk before it is opened", async () =>
     command.end();
   };
   await bench.request(60);
-  match(kept, /"due":1795321461,"words":\["\/bin\/close","192\.0\.2\.99","22"\]/);
+  match(kept, /"due":1795321461,"seconds":60,"words":\["\/bin\/close","192\.0\.2\.99","22"\]/);
   strictEqual(bench.files.get(PENDING)?.mode, 0o600);
 });
 
@@ -289,7 +289,8 @@ Deno.test("the file does not grow with what is over", async () => {
 });
 
 Deno.test("a line that was written in part spoils no later one", async () => {
-  const torn = '{"close":1,"stanza":1,"source":"192.0.2.98","due":1,"words":["/bin/close"]}\n{"clo';
+  const torn =
+    '{"close":1,"stanza":1,"source":"192.0.2.98","due":1,"seconds":60,"words":["/bin/close"]}\n{"clo';
   const bench = makeBench({ files: new Map([[PENDING, { text: torn, mode: 0o600, uid: 0 }]]) });
   await bench.request(60, 22);
   bench.diskIsFull = true;
@@ -325,7 +326,8 @@ for (const [name, mode, uid] of UNTRUSTED) {
 }
 
 Deno.test("lines that make no sense are skipped, the others count", async () => {
-  const good = '{"close":7,"stanza":1,"source":"192.0.2.99","due":1,"words":["/bin/close"]}\n';
+  const good =
+    '{"close":7,"stanza":1,"source":"192.0.2.99","due":1,"seconds":60,"words":["/bin/close"]}\n';
   const bad = [
     "{",
     "[]",
@@ -333,7 +335,7 @@ Deno.test("lines that make no sense are skipped, the others count", async () => 
     "7",
     '{"close":"8"}',
     good.trim().replace('["/bin/close"]', "[1]"),
-    '{"close":9,"stanza":1,"source":"192.0.2.99","due":1,"wor',
+    '{"close":9,"stanza":1,"source":"192.0.2.99","due":1,"seconds":60,"wor',
   ];
   const text = `${bad.join("\n")}\n${good}`;
   const bench = makeBench({ files: new Map([[PENDING, { text, mode: 0o600, uid: 0 }]]) });
@@ -342,6 +344,27 @@ Deno.test("lines that make no sense are skipped, the others count", async () => 
   deepStrictEqual(bench.ran(), ["/bin/close"]);
   strictEqual(bench.lines.filter((line) => /Skipping an invalid line/.test(line)).length, 7);
 });
+
+/** Steps of the wall clock while no daemon runs, and seconds to the closing of what 50 s are left of. */
+const STEPS: readonly [string, number, number][] = [
+  ["a year back", -365 * 86_400, 60],
+  ["not", 0, 50],
+  ["forward by a leap second", 1, 49],
+  ["forward by an hour", 3600, 0],
+];
+
+for (const [name, step, left] of STEPS) {
+  Deno.test(`what a killed daemon has opened is open no longer when the clock is set ${name}`, async () => {
+    const killed = makeBench();
+    await killed.request(60);
+    const next = makeBench({ files: killed.files, time: TIME + 10 + step });
+    next.cycles.start();
+    await next.advance(Math.max(0, left * 1000 - 1));
+    deepStrictEqual(next.ran(), left === 0 ? ["/bin/close 192.0.2.99 22"] : []);
+    await next.advance(1);
+    deepStrictEqual(next.ran(), ["/bin/close 192.0.2.99 22"]);
+  });
+}
 
 const MESSAGE: CommandGrant = {
   kind: "command",
