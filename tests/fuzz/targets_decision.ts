@@ -133,7 +133,7 @@ function goodPackets(): [wire: string, stanza: number][] {
   );
 }
 
-const NO_REPLAYS = { find: () => null, add: () => {}, prune: () => {}, size: 0 };
+const NO_REPLAYS = { find: () => null, add: () => {}, addLine: () => {}, prune: () => {}, size: 0 };
 
 function knockOf(wire: string): Knock {
   const source = parseIp("192.0.2.10");

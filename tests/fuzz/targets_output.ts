@@ -1,6 +1,6 @@
 // Fuzz targets of what other programs print and of files that the daemon keeps.
 
-import { formatReplayRecord, parseReplayRecord } from "../../lib/auth_replay.ts";
+import { formatReplayRecord, parseReplayRecord } from "../../lib/auth_replay_line.ts";
 import {
   canonicalRule,
   countJumps,
