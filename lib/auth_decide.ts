@@ -5,28 +5,56 @@ import type { Asked, LogEvent, LogLevel, RefusalReason } from "./auth_event.ts";
 import type { Grant } from "./auth_grant.ts";
 import { type GpgAnswer, type GpgRequest, judgeSigner } from "./auth_gpg.ts";
 import { type Knock, recordOf } from "./auth_knock.ts";
+import { createFailureLimiter, type FailureLimiter } from "./auth_limit.ts";
 import {
   type Candidate,
+  isAuthenticBy,
+  type NotOpened,
   type Opened,
   openWith,
   openWithAnswer,
-  prepareStanza,
+  prepareStanzas,
 } from "./auth_open.ts";
 import type { ReplayMemory, ReplayRecord } from "./auth_replay.ts";
 import { judgeRequest, type PolicySettings, type Say } from "./auth_request.ts";
+import { prepareSelection, type Selection } from "./auth_select.ts";
+import { openTrial, type Trial } from "./auth_trial.ts";
 import type { Stanza } from "./conf_access.ts";
 import { addressListHas } from "./net_address.ts";
+import { type PrepareHmac, prepareHmac } from "./spa_digest.ts";
 import { formatFieldDump } from "./spa_dump.ts";
+
+/** How many stanzas are remembered whose HMAC keys matched last. */
+const RECENT = 8;
+/** Stanzas of which each tells why it did not open a packet; of any others only numbers are told. */
+const TOLD_STANZAS = 20;
 
 /** Everything a decision goes by, made ready once for many packets. */
 export interface Policy extends PolicySettings {
   /** In the order of the file. */
   readonly candidates: readonly Candidate[];
+  /** Chooses those for a packet by its addresses. */
+  readonly selection: Selection;
+  /** Stanzas whose HMAC keys matched last, the latest first; decisions keep it so. */
+  readonly recent: Candidate[];
+  /** Counts what fails; decisions take from it. */
+  readonly limiter: FailureLimiter;
 }
 
-/** Makes the stanzas of a configuration ready for decisions. */
-export function preparePolicy(stanzas: readonly Stanza[], settings: PolicySettings): Policy {
-  return { ...settings, candidates: stanzas.map(prepareStanza) };
+/** Makes the stanzas of a configuration ready for decisions; `prepare` hashes their HMAC keys. */
+export function preparePolicy(
+  stanzas: readonly Stanza[],
+  settings: PolicySettings,
+  prepare: PrepareHmac = prepareHmac,
+): Policy {
+  const candidates = prepareStanzas(stanzas, prepare);
+  return {
+    ...settings,
+    candidates,
+    selection: prepareSelection(stanzas),
+    recent: [],
+    limiter: createFailureLimiter(settings.failureRates),
+  };
 }
 
 /** What became of a packet. */
@@ -63,46 +91,71 @@ export function* decide(
 ): Deliberation {
   const events: LogEvent[] = [];
   const source = knock.source.text;
-  const say = (level: LogLevel, text: string): void => {
-    if (level !== "debug" || policy.verbose) events.push({ level, text });
+  const say = (level: LogLevel, text: string | (() => string)): void => {
+    if (level !== "debug" || policy.verbose) events.push(eventOf(level, text));
   };
+  const trial = openTrial(knock, policy.limiter.allowanceFor(knock.source, arrival));
+  const { sourceIsKnown, positions } = policy.selection.choose(knock, policy.verbose);
+  if (positions.length > RECENT) tryRecent(policy, trial);
+  const silent = new Map<RefusalReason, number>();
+  let told = 0;
   let now = arrival;
   let remember: ReplayRecord | null = null;
   let asked: Asked | null = null;
   let reason: RefusalReason = "no-stanza-for-source";
   let closest: number | null = null;
-  let sourceIsKnown = false;
 
-  for (const candidate of policy.candidates) {
+  /** The packet is told to have come to a stanza. */
+  const tellArrival = (tag: string): void => {
+    say("info", () => `${tag} SPA Packet from IP: ${source} received with access source match`);
+    say("debug", () => `SPA Packet: '${knock.wire}'`);
+  };
+  const tellRefusal = ({ level, lines, texts }: NotOpened): void => {
+    for (let line = 0; line < lines; line++) say(level, () => texts()[line] ?? "");
+  };
+  const tellSilent = (): void => {
+    if (silent.size === 0) return;
+    const counts = [...silent].map(([what, count]) => `${what} ${count}`).join(", ");
+    say("warning", `[${source}] Further stanzas did not open the packet: ${counts}`);
+    silent.clear();
+  };
+
+  for (const position of positions) {
+    const candidate = policy.candidates[position];
+    if (candidate === undefined) continue;
     const { stanza } = candidate;
-    if (!addressListHas(stanza.SOURCE, knock.source)) continue;
-    sourceIsKnown = true;
     const tag = `(stanza #${stanza.number})`;
-    if (stanza.DESTINATION !== null && !addressListHas(stanza.DESTINATION, knock.destination)) {
+    if (!isDestination(stanza, knock)) {
       say(
         "debug",
-        `${tag} SPA packet (${source} -> ${knock.destination.text}) filtered by SOURCE and/or DESTINATION criteria`,
+        () =>
+          `${tag} SPA packet (${source} -> ${knock.destination.text}) filtered by SOURCE and/or DESTINATION criteria`,
       );
       continue;
     }
     // A stanza whose keys opened the packet came closer than any whose keys did not.
     if (asked === null) closest = stanza.number;
-    let opened = openWith(candidate, knock, replays, now);
-    if (opened.kind !== "refused" || opened.reason !== "replay") {
-      say("info", `${tag} SPA Packet from IP: ${source} received with access source match`);
-      say("debug", `SPA Packet: '${knock.wire}'`);
+    let opened = openWith(candidate, trial, replays, now);
+    if (opened.kind === "refused" && opened.reason !== "replay" && told >= TOLD_STANZAS) {
+      silent.set(opened.reason, (silent.get(opened.reason) ?? 0) + 1);
+      if (asked === null) reason = opened.reason;
+      continue;
     }
+    tellSilent();
+    if (opened.kind !== "refused" || opened.reason !== "replay") tellArrival(tag);
     if (opened.kind === "needs-gpg") {
       const answer = yield { ...opened.request, stanza: stanza.number };
       now = answer.now;
-      opened = openWithAnswer(candidate, knock, replays, opened.text, answer);
+      opened = openWithAnswer(candidate, trial, replays, opened.text, answer);
     }
     if (opened.kind === "refused") {
+      told++;
       if (asked === null) reason = opened.reason;
-      for (const text of opened.texts) say(opened.level, text);
+      tellRefusal(opened);
       if (opened.reason === "replay") break;
       continue;
     }
+    trial.allowance.giveBack();
     if (!policy.testMode) {
       remember = recordOf(knock, now);
     }
@@ -110,13 +163,49 @@ export function* decide(
     closest = stanza.number;
     const verdict = judgeOpened(opened, stanza, knock, policy, now, say);
     if (typeof verdict === "object") {
+      keepRecent(policy, candidate);
       return { verdict, stanza: stanza.number, remember, asked, events };
     }
     reason = verdict;
     if (reason === "invalid-allow-address") break;
   }
+  tellSilent();
   if (!sourceIsKnown) say("warning", `No access data found for source IP: ${source}`);
   return { verdict: reason, stanza: closest, remember, asked, events };
+}
+
+/**
+ * Looks for the packet's key among the latest, so that a known client's packet costs one hash and
+ * not one for each stanza in front of its own. What the stanzas decide, and their order, stays.
+ */
+function tryRecent({ recent }: Policy, trial: Trial): void {
+  const { knock } = trial;
+  recent.some((candidate) =>
+    addressListHas(candidate.stanza.SOURCE, knock.source) &&
+    isDestination(candidate.stanza, knock) && isAuthenticBy(candidate, trial)
+  );
+}
+
+function keepRecent({ recent }: Policy, candidate: Candidate): void {
+  if (candidate.hmac === null || recent[0] === candidate) return;
+  const present = recent.indexOf(candidate);
+  recent.splice(present < 0 ? RECENT - 1 : present, 1);
+  recent.unshift(candidate);
+}
+
+function isDestination({ DESTINATION }: Stanza, { destination }: Knock): boolean {
+  return DESTINATION === null || addressListHas(DESTINATION, destination);
+}
+
+/** A line that is put together only when somebody reads it: of a flood, few are. */
+function eventOf(level: LogLevel, text: string | (() => string)): LogEvent {
+  if (typeof text === "string") return { level, text };
+  return {
+    level,
+    get text() {
+      return text();
+    },
+  };
 }
 
 function askedBy({ username, message, natAccess }: Opened["packet"]): Asked {

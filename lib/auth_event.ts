@@ -28,6 +28,7 @@ export type RefusalReason =
   | "hmac-mismatch"
   | "replay"
   | "undecodable"
+  | "rate-limited"
   | "gpg-busy"
   | "signer-not-listed"
   | "too-old-or-new"

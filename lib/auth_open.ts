@@ -4,13 +4,13 @@ import type { LogLevel, RefusalReason } from "./auth_event.ts";
 import { askGpg, type GpgAnswer, type GpgCall, readGpgAnswer } from "./auth_gpg.ts";
 import { describeReplay, type Knock } from "./auth_knock.ts";
 import type { ReplayMemory } from "./auth_replay.ts";
+import type { Trial } from "./auth_trial.ts";
 import type { Stanza } from "./conf_access.ts";
-import { type PreparedHmac, prepareHmac, replayDigest } from "./spa_digest.ts";
+import type { PreparedHmac, PrepareHmac } from "./spa_digest.ts";
 import type { GpgDump } from "./spa_dump.ts";
 import type { GpgSignature } from "./spa_gpg_status.ts";
 import {
   acceptUnauthenticated,
-  authenticateWith,
   type DecodedPacket,
   type OpenedPacket,
   openPacket,
@@ -18,16 +18,27 @@ import {
 import type { Extensions } from "./spa_message.ts";
 import { beginsLikeRijndael, MIN_GPG_LENGTH } from "./spa_shape.ts";
 
-/** A stanza with its HMAC key prepared; null where it has none. */
+/** A stanza with its HMAC key prepared. */
 export interface Candidate {
   readonly stanza: Stanza;
+  /** Null where it has none; stanzas with the same key share it. */
   readonly hmac: PreparedHmac | null;
 }
 
 /** Does once what costs time for every packet. */
-export function prepareStanza(stanza: Stanza): Candidate {
-  const { HMAC_KEY: key, HMAC_DIGEST_TYPE: type } = stanza;
-  return { stanza, hmac: key === null || type === null ? null : prepareHmac(type, key) };
+export function prepareStanzas(
+  stanzas: readonly Stanza[],
+  prepare: PrepareHmac,
+): readonly Candidate[] {
+  const keys = new Map<string, PreparedHmac>();
+  return stanzas.map((stanza) => {
+    const { HMAC_KEY: key, HMAC_DIGEST_TYPE: type } = stanza;
+    if (key === null || type === null) return { stanza, hmac: null };
+    const name = `${type} ${key.toHex()}`;
+    const hmac = keys.get(name) ?? prepare(type, key);
+    keys.set(name, hmac);
+    return { stanza, hmac };
+  });
 }
 
 /** What is read here although fwknop refuses it. */
@@ -52,8 +63,10 @@ export interface NotOpened {
   readonly kind: "refused";
   readonly reason: RefusalReason;
   readonly level: LogLevel;
-  /** Lines for the log. */
-  readonly texts: readonly string[];
+  /** How many lines the log gets. */
+  readonly lines: number;
+  /** Makes them: of a flood, few packets' are written. */
+  readonly texts: () => readonly string[];
 }
 
 /** A packet that is authentic as far as the stanza can tell, and that gpg has to decrypt. */
@@ -71,23 +84,23 @@ export interface NeedsGpg {
  */
 export function openWith(
   candidate: Candidate,
-  knock: Knock,
+  trial: Trial,
   replays: Pick<ReplayMemory, "find">,
   now: number,
 ): Opened | NotOpened | NeedsGpg {
   const { stanza } = candidate;
+  const { knock } = trial;
   if (stanza.ACCESS_EXPIRE !== null && now > stanza.ACCESS_EXPIRE) {
     return refuse(stanza, knock, "stanza-expired", "info", ["Access stanza has expired"]);
   }
   const { length } = knock.wire;
   let result: Opened | NotOpened | null = null;
-  // fwknopd goes by the length alone and so loses long packets that are not GnuPG's.
-  if (stanza.KEY !== null && (length < MIN_GPG_LENGTH || beginsLikeRijndael(knock.wire))) {
-    result = openRijndael(candidate, stanza.KEY, knock, replays);
+  if (stanza.KEY !== null && mayBeRijndael(knock.wire)) {
+    result = openRijndael(candidate, stanza.KEY, trial, replays);
     if (result.kind === "opened" || result.reason === "replay") return result;
   }
   if (stanza.GPG_DECRYPT_PW !== null && length >= MIN_GPG_LENGTH) {
-    return prepareGpg(candidate, knock, replays);
+    return prepareGpg(candidate, trial, replays);
   }
   if (result !== null) return result;
   const type = length >= MIN_GPG_LENGTH ? GPG : RIJNDAEL;
@@ -96,23 +109,43 @@ export function openWith(
   ]);
 }
 
+/** fwknopd goes by the length alone and so loses long packets that are not GnuPG's. */
+function mayBeRijndael(wire: string): boolean {
+  return wire.length < MIN_GPG_LENGTH || beginsLikeRijndael(wire);
+}
+
+/**
+ * Whether the stanza's HMAC key made the packet's tag; false for a stanza without one. The trial
+ * remembers it.
+ */
+export function isAuthenticBy({ stanza, hmac }: Candidate, trial: Trial): boolean {
+  if (hmac === null) return false;
+  const { wire } = trial.knock;
+  return stanza.KEY !== null && mayBeRijndael(wire) &&
+      trial.authenticate(hmac, stanza.ENCRYPTION_MODE, EXTENSIONS).ok ||
+    stanza.GPG_DECRYPT_PW !== null && wire.length >= MIN_GPG_LENGTH &&
+      trial.authenticate(hmac, "Asymmetric", {}).ok;
+}
+
 function openRijndael(
   { stanza, hmac }: Candidate,
   key: Uint8Array,
-  knock: Knock,
+  trial: Trial,
   replays: Pick<ReplayMemory, "find">,
 ): Opened | NotOpened {
+  const { knock } = trial;
   const mode = stanza.ENCRYPTION_MODE;
   const text = hmac === null
     ? acceptUnauthenticated(knock.wire, mode, EXTENSIONS)
-    : authenticateWith(hmac, knock.wire, mode, EXTENSIONS);
+    : trial.authenticate(hmac, mode, EXTENSIONS);
   if (!text.ok) {
     const reason = hmac === null ? "undecodable" : "hmac-mismatch";
     const why = `Error creating fko context: ${text.error.text}`;
     return refuse(stanza, knock, reason, "warning", [why]);
   }
-  const replay = refuseReplay(knock, replays);
+  const replay = refuseReplay(trial, replays);
   if (replay !== null) return replay;
+  if (hmac === null && !trial.allowance.spend()) return refuseForRate(stanza, knock);
   const packet = openPacket(text.value, { key, mode, ...EXTENSIONS });
   if (!packet.ok) {
     const why = `Error creating fko context: ${packet.error.text}`;
@@ -128,23 +161,24 @@ function openRijndael(
 
 function prepareGpg(
   { stanza, hmac }: Candidate,
-  knock: Knock,
+  trial: Trial,
   replays: Pick<ReplayMemory, "find">,
 ): NeedsGpg | NotOpened {
+  const { knock } = trial;
   const text = hmac === null
     ? acceptUnauthenticated(knock.wire, "Asymmetric")
-    : authenticateWith(hmac, knock.wire, "Asymmetric");
+    : trial.authenticate(hmac, "Asymmetric", {});
   if (!text.ok) {
     const reason = hmac === null ? "undecodable" : "hmac-mismatch";
     const why = `Error creating fko context (before decryption): ${text.error.text}`;
     return refuse(stanza, knock, reason, "warning", [why]);
   }
-  const replay = refuseReplay(knock, replays);
+  const replay = refuseReplay(trial, replays);
   if (replay !== null) return replay;
   const asked = askGpg(stanza, text.value, hmac !== null);
-  return asked.ok
-    ? { kind: "needs-gpg", request: asked.request, text: text.value }
-    : refuse(stanza, knock, asked.reason, "warning", asked.texts);
+  if (!asked.ok) return refuse(stanza, knock, asked.reason, "warning", asked.texts);
+  if (hmac === null && !trial.allowance.spend()) return refuseForRate(stanza, knock);
+  return { kind: "needs-gpg", request: asked.request, text: text.value };
 }
 
 /**
@@ -153,12 +187,13 @@ function prepareGpg(
  */
 export function openWithAnswer(
   { stanza, hmac }: Candidate,
-  knock: Knock,
+  trial: Trial,
   replays: Pick<ReplayMemory, "find">,
   text: string,
   { decryption }: GpgAnswer,
 ): Opened | NotOpened {
-  const replay = refuseReplay(knock, replays);
+  const { knock } = trial;
+  const replay = refuseReplay(trial, replays);
   if (replay !== null) return replay;
   const answer = readGpgAnswer(stanza, text, decryption);
   if (!answer.ok) return refuse(stanza, knock, answer.reason, "warning", answer.texts);
@@ -173,17 +208,32 @@ function refuse(
   level: LogLevel,
   texts: readonly string[],
 ): NotOpened {
-  const prefix = `[${knock.source.text}] (stanza #${stanza.number})`;
-  return { kind: "refused", reason, level, texts: texts.map((text) => `${prefix} ${text}`) };
+  return {
+    kind: "refused",
+    reason,
+    level,
+    lines: texts.length,
+    texts() {
+      const prefix = `[${knock.source.text}] (stanza #${stanza.number})`;
+      return texts.map((text) => `${prefix} ${text}`);
+    },
+  };
 }
 
-function refuseReplay(knock: Knock, replays: Pick<ReplayMemory, "find">): NotOpened | null {
-  const original = replays.find(replayDigest(knock.wire));
+function refuseForRate(stanza: Stanza, knock: Knock): NotOpened {
+  return refuse(stanza, knock, "rate-limited", "warning", [
+    "Too many packets that fail, not decrypting one without HMAC",
+  ]);
+}
+
+function refuseReplay(trial: Trial, replays: Pick<ReplayMemory, "find">): NotOpened | null {
+  const original = replays.find(trial.replayDigest());
   return original === null ? null : {
     kind: "refused",
     reason: "replay",
     level: "warning",
-    texts: [describeReplay(knock, original)],
+    lines: 1,
+    texts: () => [describeReplay(trial.knock, original)],
   };
 }
 

@@ -4,6 +4,7 @@ import { judgeCommands, leadsToCommands } from "./auth_command.ts";
 import type { LogLevel, RefusalReason } from "./auth_event.ts";
 import type { Grant, GrantTerms } from "./auth_grant.ts";
 import type { Knock } from "./auth_knock.ts";
+import type { FailureRates } from "./auth_limit.ts";
 import {
   leadsThroughNat,
   natEnabled,
@@ -31,6 +32,8 @@ export interface PolicySettings {
   readonly nat: NatSettings;
   /** Which HTTP requests may carry a packet; null for none. */
   readonly http: HttpSettings | null;
+  /** How many packets without HMAC may fail. */
+  readonly failureRates: FailureRates;
 }
 
 /** Adds a line to the log's events. */

@@ -78,20 +78,38 @@ export interface PreparedHmac {
   readonly tagLength: number;
   /** The HMAC of an ASCII text as unpadded base64. */
   readonly tag: (text: string) => string;
+  /** Whether a tag's bytes are the HMAC of these bytes; takes a time that depends on lengths only. */
+  readonly matches: (bytes: Uint8Array, tag: Uint8Array) => boolean;
 }
 
-/** Hashes the key once for the many tags that a server computes with it. */
+/** Hashes a key once for the many tags that a server computes with it. */
+export type PrepareHmac = (name: DigestName, key: Uint8Array) => PreparedHmac;
+
+/** Computes the HMAC of some bytes with a key that it holds, into an array of the digest's length. */
+export type ComputeMac = (bytes: Uint8Array, mac: Uint8Array) => void;
+
+/** As {@linkcode PrepareHmac}, with this module's own hashes. */
 export function prepareHmac(name: DigestName, key: Uint8Array): PreparedHmac {
   const keyed = hmac.create(HASHES[name], key);
   const running = keyed.clone();
-  const encoder = new TextEncoder();
+  return preparedHmacFrom(name, (bytes, mac) => {
+    keyed._cloneInto(running).update(bytes).digestInto(mac);
+  });
+}
+
+/** A prepared key around whatever computes its HMACs. */
+export function preparedHmacFrom(name: DigestName, compute: ComputeMac): PreparedHmac {
   const mac = new Uint8Array(digestLength(name));
   return {
     name,
     tagLength: digestTextLength(name),
-    tag: (text) => {
-      keyed._cloneInto(running).update(encoder.encode(text)).digestInto(mac);
+    tag(text) {
+      compute(new TextEncoder().encode(text), mac);
       return encodeBase64(mac);
+    },
+    matches(bytes, tag) {
+      compute(bytes, mac);
+      return equalConstantTime(mac, tag);
     },
   };
 }

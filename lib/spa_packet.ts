@@ -9,7 +9,7 @@ import {
 } from "./spa_cipher.ts";
 import {
   type DigestName,
-  equalTextConstantTime,
+  digestTextLength,
   MAX_HMAC_KEY_LENGTH,
   type PreparedHmac,
   prepareHmac,
@@ -151,17 +151,50 @@ export function authenticateWith(
   mode: EncryptionMode,
   extensions: Extensions = {},
 ): Result<string> {
+  const split = splitTag(wire, hmac.name, mode);
+  if (!split.ok) return split;
+  const { bytes, tag } = split.value;
+  if (!hmac.matches(bytes, tag)) return refuseData("HMAC_COMPAREFAIL");
+  return acceptAuthenticated(split.value, mode, extensions);
+}
+
+/** A packet and its tag apart, before anything is known about either. */
+export interface TaggedText {
+  /** The packet's text with its fixed beginning, without its tag. */
+  readonly text: string;
+  /** The same in bytes: what the tag is computed of. */
+  readonly bytes: Uint8Array;
+  readonly tag: Uint8Array;
+}
+
+/**
+ * What {@linkcode authenticateWith} does before it needs a key: the same for all keys of a digest,
+ * so a server with many keys does it once.
+ */
+export function splitTag(
+  wire: string,
+  digest: DigestName,
+  mode: EncryptionMode,
+): Result<TaggedText> {
   if (!isPossibleLength(wire.length)) return refuseData("FUNCS_NEW_MSGLEN_VALIDFAIL");
-  const end = wire.length - hmac.tagLength;
+  const end = wire.length - digestTextLength(digest);
   if (end < MIN_TEXT_LENGTH) return refuseData("HMAC_ENCMSGLEN_VALIDFAIL");
   const data = wire.slice(0, end);
   if (!isBase64Text(data)) return refuseData("ENCODE_NOTBASE64");
   // No packet's text begins so, and most junk does: the answer is known without hashing.
   if (mode !== "Asymmetric" && !beginsLikeRijndael(data)) return refuseData("HMAC_COMPAREFAIL");
+  const tag = decodeBase64(wire.slice(end));
+  if (tag === null) return refuseData("HMAC_COMPAREFAIL");
   const text = beginningOf(mode) + data;
-  if (!equalTextConstantTime(hmac.tag(text), wire.slice(end))) {
-    return refuseData("HMAC_COMPAREFAIL");
-  }
+  return accept({ text, bytes: new TextEncoder().encode(text), tag });
+}
+
+/** What {@linkcode authenticateWith} does once the tag has matched: tells modes apart by length. */
+export function acceptAuthenticated(
+  { text }: TaggedText,
+  mode: EncryptionMode,
+  extensions: Extensions,
+): Result<string> {
   return isModeLength(text.length, mode, extensions)
     ? accept(text)
     : refuseData("ENCRYPT_TYPE_UNKNOWN");
