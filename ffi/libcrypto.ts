@@ -61,7 +61,7 @@ export function loadLibcrypto(): Libcrypto | null {
 /** One digest's functions. */
 interface Hash {
   readonly init: (state: Bytes) => number;
-  readonly update: (state: Bytes, bytes: Bytes, length: number) => number;
+  readonly update: (state: Bytes, bytes: Bytes, length: bigint) => number;
   readonly final: (result: Bytes, state: Bytes) => number;
 }
 
@@ -82,7 +82,7 @@ function libcryptoOf(c: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"]): Libcryp
 
   function stateAfter({ init, update }: Hash, block: Bytes): Bytes {
     init(running);
-    update(running, block, block.length);
+    update(running, block, BigInt(block.length));
     return running.slice();
   }
 
@@ -95,7 +95,7 @@ function libcryptoOf(c: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"]): Libcryp
     const padded = new Uint8Array(block);
     if (key.length > block) {
       hash.init(running);
-      update(running, new Uint8Array(key), key.length);
+      update(running, new Uint8Array(key), BigInt(key.length));
       final(result, running);
       padded.set(result);
     } else {
@@ -103,12 +103,13 @@ function libcryptoOf(c: Deno.DynamicLibrary<typeof SYMBOLS>["symbols"]): Libcryp
     }
     const inner = stateAfter(hash, padded.map((byte) => byte ^ INNER_PADDING));
     const outer = stateAfter(hash, padded.map((byte) => byte ^ OUTER_PADDING));
+    const resultLength = BigInt(length);
     return (bytes, mac) => {
       running.set(inner);
-      update(running, bytes as Bytes, bytes.length);
+      update(running, bytes as Bytes, BigInt(bytes.length));
       final(result, running);
       running.set(outer);
-      update(running, result, length);
+      update(running, result, resultLength);
       final(result, running);
       mac.set(result);
     };

@@ -227,6 +227,14 @@ export const SERVER_VARIABLES = {
   PCAP_BUFFER_SIZE: { kind: "number", effect: "works", low: 1, high: 1024, initial: "4" },
   NFQ_QUEUE_LENGTH: { kind: "number", effect: "works", low: 1, high: 1048576, initial: "4096" },
   ENABLE_STRICT_PERMISSIONS: { kind: "flag", effect: "works", initial: "Y" },
+  NO_HMAC_FAIL_RATE: { kind: "number", effect: "works", low: 0, high: 1000000, initial: "5000" },
+  NO_HMAC_SOURCE_FAIL_RATE: {
+    kind: "number",
+    effect: "works",
+    low: 0,
+    high: 1000000,
+    initial: "50",
+  },
 } as const satisfies Readonly<Record<string, ServerVariable>>;
 
 /** The name of a variable in fwknopd.conf. */

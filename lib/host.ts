@@ -7,6 +7,7 @@ import type { PacketQueue, QueueOptions } from "../ffi/libnetfilter_queue.ts";
 import type { PcapCapture, PcapOptions } from "../ffi/libpcap.ts";
 import type { NotifySocket } from "../ffi/notify_socket.ts";
 import type { RawSocket } from "../ffi/raw_socket.ts";
+import type { PrepareHmac } from "./spa_digest.ts";
 
 /** What `stat` and `lstat` tell of a path. */
 export interface FileInfo {
@@ -180,6 +181,8 @@ export interface Native {
   /** Null when libnftables is not installed. */
   openNftables(): Nftables | null;
   openPacketQueue(options: QueueOptions): PacketQueue;
+  /** The fastest HMAC that there is here. */
+  readonly prepareHmac: PrepareHmac;
 }
 
 /** The controlling terminal, while what is typed stays unseen and unread by the system. */

@@ -104,14 +104,27 @@ function fileInfo(look: () => Deno.FileInfo): FileInfo | null {
 }
 
 async function native(): Promise<Native> {
-  const [{ loadLibc }, { openPcap, openPcapFile }, { openPacketQueue }, { openNftables }] =
-    await Promise.all([
-      import("../ffi/libc.ts"),
-      import("../ffi/libpcap.ts"),
-      import("../ffi/libnetfilter_queue.ts"),
-      import("../ffi/libnftables.ts"),
-    ]);
-  return { libc: loadLibc(), openPcap, openPcapFile, openPacketQueue, openNftables };
+  const [
+    { loadLibc },
+    { openPcap, openPcapFile },
+    { openPacketQueue },
+    { openNftables },
+    { prepareNativeHmac },
+  ] = await Promise.all([
+    import("../ffi/libc.ts"),
+    import("../ffi/libpcap.ts"),
+    import("../ffi/libnetfilter_queue.ts"),
+    import("../ffi/libnftables.ts"),
+    import("./host_hmac.ts"),
+  ]);
+  return {
+    libc: loadLibc(),
+    openPcap,
+    openPcapFile,
+    openPacketQueue,
+    openNftables,
+    prepareHmac: prepareNativeHmac(),
+  };
 }
 
 function startCopy(

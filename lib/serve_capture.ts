@@ -9,7 +9,7 @@ export interface CaptureSource {
   /** Resolves true when something may have come, false once `stop` was called. */
   wait(): Promise<boolean>;
   /**
-   * Takes at most `limit` waiting packets and hands over the datagrams in them.
+   * Takes at most `limit` waiting packets and hands over the datagrams in them, which stay valid.
    * Throws {@linkcode CaptureError} when nothing will come any more.
    *
    * @returns the number of packets taken, datagrams or not; fewer than `limit` when none is left
@@ -47,13 +47,16 @@ export class CaptureError extends Error {
   }
 }
 
-/** Packets taken at a time, between two looks at the clock. */
+/** Packets taken at a time. */
 const BATCH = 64;
 /** Milliseconds after which a flood leaves a turn to firewall, timers and signals; a turn costs one. */
 const TURN = 5;
 
 /**
  * Hands over datagrams until the source is stopped or `packetLimit` packets have been taken.
+ *
+ * Taking a batch is cheap. What becomes of a datagram may not be, if there are many stanzas, so the
+ * clock is looked at after each: others wait for one of them at most when a turn is over.
  *
  * @param packetLimit 0 for no limit
  * @param monotonic milliseconds from some start
@@ -65,13 +68,25 @@ export async function runCapture(
   take: (datagram: Datagram) => void,
   monotonic: () => number = () => performance.now(),
 ): Promise<"stopped" | "limit"> {
+  const batch: Datagram[] = [];
   let taken = 0;
   while (await source.wait()) {
     let turnEnds = monotonic() + TURN;
     for (;;) {
       const room = packetLimit === 0 ? BATCH : Math.min(BATCH, packetLimit - taken);
-      const count = source.drain(room, take);
-      taken += count;
+      let count = 0;
+      try {
+        count = source.drain(room, (datagram) => batch.push(datagram));
+        taken += count;
+      } finally {
+        // What came before a capture died still counts.
+        for (const datagram of batch.splice(0)) {
+          take(datagram);
+          if (monotonic() < turnEnds) continue;
+          await nextTurn();
+          turnEnds = monotonic() + TURN;
+        }
+      }
       if (packetLimit !== 0 && taken >= packetLimit) return "limit";
       if (count < room) break;
       if (monotonic() < turnEnds) continue;
@@ -82,7 +97,7 @@ export async function runCapture(
   return "stopped";
 }
 
-/** Lets timers, processes and signals have their turn. */
+/** Lets timers, processes and signals have their turn; unlike setImmediate, it waits for them. */
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }

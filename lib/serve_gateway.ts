@@ -86,7 +86,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     underway.add(task);
   };
   const sentry = createSentry({
-    policy: policyOf(settings, options, log),
+    policy: policyOf(settings, options, log, native),
     replays,
     log,
     now: host.now,
@@ -147,7 +147,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
       log.warning(`${name} has changed: that takes effect when the server starts again.`);
     }
     settings = next;
-    sentry.setPolicy(policyOf(next, options, log));
+    sentry.setPolicy(policyOf(next, options, log, native));
     monitor.setRules(rulesOf(next));
     warnOfForwarding(next);
     log.info("Re-starting fwknopd");

@@ -3,6 +3,7 @@
 
 import type { Rules } from "./auth_grant_check.ts";
 import { type Policy, preparePolicy } from "./auth_decide.ts";
+import type { PolicySettings } from "./auth_request.ts";
 import type { Stanza } from "./conf_access.ts";
 import type { ServerConfigReading } from "./conf_fwknopd.ts";
 import type { ServerConfig, ServerVariableName } from "./conf_fwknopd_variables.ts";
@@ -63,14 +64,22 @@ export function rulesOf({ stanzas, config }: Pick<Settings, "stanzas" | "config"
 }
 
 /** The policy for decisions. */
-export function policyOf(settings: Settings, options: GatewayOptions, log: Log): Policy {
-  return preparePolicy(settings.stanzas, {
-    maxPacketAge: maxPacketAge(settings.config),
+export function policyOf(
+  settings: Settings,
+  options: GatewayOptions,
+  log: Log,
+  { prepareHmac }: Pick<Native, "prepareHmac">,
+): Policy {
+  const { stanzas, config } = settings;
+  const policy: PolicySettings = {
+    maxPacketAge: maxPacketAge(config),
     testMode: options.testMode,
     verbose: log.verbosity > 0,
-    nat: settings.config,
-    http: httpSettings(settings.config),
-  });
+    nat: config,
+    http: httpSettings(config),
+    failureRates: { source: config.NO_HMAC_SOURCE_FAIL_RATE, total: config.NO_HMAC_FAIL_RATE },
+  };
+  return preparePolicy(stanzas, policy, prepareHmac);
 }
 
 function httpSettings(config: ServerConfig): HttpSettings | null {

@@ -77,10 +77,11 @@ export interface BenchSettings {
 export function openBench(stanzas: readonly Stanza[], settings: BenchSettings): Bench {
   const { maxPacketAge = 120, testMode = false, verbose = false, http = null } = settings;
   const nat = serverConfigOf(settings.serverText ?? "");
+  const failureRates = { source: nat.NO_HMAC_SOURCE_FAIL_RATE, total: nat.NO_HMAC_FAIL_RATE };
   const requests: SentryRequest[] = [];
   const lines: Bench["lines"] = [];
   const sentry = createSentry({
-    policy: preparePolicy(stanzas, { maxPacketAge, testMode, verbose, nat, http }),
+    policy: preparePolicy(stanzas, { maxPacketAge, testMode, verbose, nat, http, failureRates }),
     replays: settings.replays ?? createReplayMemory(),
     log: createLog(verbose ? 1 : 0, (level, text) => lines.push({ level, text })),
     now: () => bench.time * 1000,
