@@ -1,11 +1,17 @@
 // The decision: a packet, the stanzas, the replay memory and the time give a grant or a refusal.
 // Pure but for reading the replay memory; hostile packets are refused as values, never thrown at.
 
-import type { Asked, LogEvent, LogLevel, RefusalReason } from "./auth_event.ts";
+import {
+  type Asked,
+  LateEvent,
+  type LogEvent,
+  type LogLevel,
+  type RefusalReason,
+} from "./auth_event.ts";
 import type { Grant } from "./auth_grant.ts";
 import { type GpgAnswer, type GpgRequest, judgeSigner } from "./auth_gpg.ts";
 import { type Knock, recordOf } from "./auth_knock.ts";
-import { createFailureLimiter, type FailureLimiter } from "./auth_limit.ts";
+import { createFailureLimiter } from "./auth_limit.ts";
 import {
   type Candidate,
   isAuthenticBy,
@@ -18,7 +24,7 @@ import {
 import type { ReplayMemory, ReplayRecord } from "./auth_replay.ts";
 import { judgeRequest, type PolicySettings, type Say } from "./auth_request.ts";
 import { prepareSelection, type Selection } from "./auth_select.ts";
-import { openTrial, type Trial } from "./auth_trial.ts";
+import { type OpenTrial, prepareTrials, type Trial } from "./auth_trial.ts";
 import type { Stanza } from "./conf_access.ts";
 import { addressListHas } from "./net_address.ts";
 import { type PrepareHmac, prepareHmac } from "./spa_digest.ts";
@@ -37,8 +43,7 @@ export interface Policy extends PolicySettings {
   readonly selection: Selection;
   /** Stanzas whose HMAC keys matched last, the latest first; decisions keep it so. */
   readonly recent: Candidate[];
-  /** Counts what fails; decisions take from it. */
-  readonly limiter: FailureLimiter;
+  readonly openTrial: OpenTrial;
 }
 
 /** Makes the stanzas of a configuration ready for decisions; `prepare` hashes their HMAC keys. */
@@ -53,7 +58,7 @@ export function preparePolicy(
     candidates,
     selection: prepareSelection(stanzas),
     recent: [],
-    limiter: createFailureLimiter(settings.failureRates),
+    openTrial: prepareTrials(createFailureLimiter(settings.failureRates)),
   };
 }
 
@@ -92,9 +97,11 @@ export function* decide(
   const events: LogEvent[] = [];
   const source = knock.source.text;
   const say = (level: LogLevel, text: string | (() => string)): void => {
-    if (level !== "debug" || policy.verbose) events.push(eventOf(level, text));
+    if (level !== "debug" || policy.verbose) {
+      events.push(typeof text === "string" ? { level, text } : new LateEvent(level, text));
+    }
   };
-  const trial = openTrial(knock, policy.limiter.allowanceFor(knock.source, arrival));
+  const trial = policy.openTrial(knock, arrival);
   const { sourceIsKnown, positions } = policy.selection.choose(knock, policy.verbose);
   if (positions.length > RECENT) tryRecent(policy, trial);
   const silent = new Map<RefusalReason, number>();
@@ -155,7 +162,7 @@ export function* decide(
       if (opened.reason === "replay") break;
       continue;
     }
-    trial.allowance.giveBack();
+    trial.allowance().giveBack();
     if (!policy.testMode) {
       remember = recordOf(knock, now);
     }
@@ -195,17 +202,6 @@ function keepRecent({ recent }: Policy, candidate: Candidate): void {
 
 function isDestination({ DESTINATION }: Stanza, { destination }: Knock): boolean {
   return DESTINATION === null || addressListHas(DESTINATION, destination);
-}
-
-/** A line that is put together only when somebody reads it: of a flood, few are. */
-function eventOf(level: LogLevel, text: string | (() => string)): LogEvent {
-  if (typeof text === "string") return { level, text };
-  return {
-    level,
-    get text() {
-      return text();
-    },
-  };
 }
 
 function askedBy({ username, message, natAccess }: Opened["packet"]): Asked {

@@ -9,6 +9,21 @@ export interface LogEvent {
   readonly text: string;
 }
 
+/** A line that is put together only when somebody reads it: of a flood, few are. */
+export class LateEvent implements LogEvent {
+  readonly level: LogLevel;
+  readonly #make: () => string;
+
+  constructor(level: LogLevel, make: () => string) {
+    this.level = level;
+    this.#make = make;
+  }
+
+  get text(): string {
+    return this.#make();
+  }
+}
+
 /** What a decoded packet asks for, in its own words. */
 export interface Asked {
   /** Whom the client says it runs for. */

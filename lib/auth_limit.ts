@@ -72,6 +72,7 @@ export function createFailureLimiter(
         },
         giveBack() {
           if (own !== null) own.tokens++;
+          own = null;
           common.tokens += spent;
           spent = 0;
         },

@@ -145,7 +145,7 @@ function openRijndael(
   }
   const replay = refuseReplay(trial, replays);
   if (replay !== null) return replay;
-  if (hmac === null && !trial.allowance.spend()) return refuseForRate(stanza, knock);
+  if (hmac === null && !trial.allowance().spend()) return refuseForRate(stanza, knock);
   const packet = openPacket(text.value, { key, mode, ...EXTENSIONS });
   if (!packet.ok) {
     const why = `Error creating fko context: ${packet.error.text}`;
@@ -177,7 +177,7 @@ function prepareGpg(
   if (replay !== null) return replay;
   const asked = askGpg(stanza, text.value, hmac !== null);
   if (!asked.ok) return refuse(stanza, knock, asked.reason, "warning", asked.texts);
-  if (hmac === null && !trial.allowance.spend()) return refuseForRate(stanza, knock);
+  if (hmac === null && !trial.allowance().spend()) return refuseForRate(stanza, knock);
   return { kind: "needs-gpg", request: asked.request, text: text.value };
 }
 

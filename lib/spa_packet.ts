@@ -153,17 +153,15 @@ export function authenticateWith(
 ): Result<string> {
   const split = splitTag(wire, hmac.name, mode);
   if (!split.ok) return split;
-  const { bytes, tag } = split.value;
-  if (!hmac.matches(bytes, tag)) return refuseData("HMAC_COMPAREFAIL");
+  const { text, tag } = split.value;
+  if (!hmac.matches(new TextEncoder().encode(text), tag)) return refuseData("HMAC_COMPAREFAIL");
   return acceptAuthenticated(split.value, mode, extensions);
 }
 
 /** A packet and its tag apart, before anything is known about either. */
 export interface TaggedText {
-  /** The packet's text with its fixed beginning, without its tag. */
+  /** The packet's text with its fixed beginning, without its tag: what the tag is computed of. */
   readonly text: string;
-  /** The same in bytes: what the tag is computed of. */
-  readonly bytes: Uint8Array;
   readonly tag: Uint8Array;
 }
 
@@ -185,8 +183,7 @@ export function splitTag(
   if (mode !== "Asymmetric" && !beginsLikeRijndael(data)) return refuseData("HMAC_COMPAREFAIL");
   const tag = decodeBase64(wire.slice(end));
   if (tag === null) return refuseData("HMAC_COMPAREFAIL");
-  const text = beginningOf(mode) + data;
-  return accept({ text, bytes: new TextEncoder().encode(text), tag });
+  return accept({ text: beginningOf(mode) + data, tag });
 }
 
 /** What {@linkcode authenticateWith} does once the tag has matched: tells modes apart by length. */

@@ -76,3 +76,30 @@ Deno.test("runCapture() ends with the source's error when the source dies", asyn
   });
   await rejects(runCapture(dead, 0, () => {}), /interface disappeared/);
 });
+
+Deno.test("runCapture() leaves timers their turn within a batch of datagrams that take long", async () => {
+  const source = sourceOf(64, (it) => it.stop());
+  let now = 0;
+  let seen = 0;
+  const turns: number[] = [];
+  const look = (): void => {
+    if (turns.at(-1) !== seen) turns.push(seen);
+    if (seen < 64) setTimeout(look, 0);
+  };
+  setTimeout(look, 0);
+  await runCapture(source, 0, () => {
+    seen++;
+    now += 4;
+  }, () => now);
+  strictEqual(seen, 64);
+  ok(turns.length > 16, `turns after ${turns.join(", ")} datagrams`);
+});
+
+Deno.test("runCapture() hands over what came before the source died", async () => {
+  let seen = 0;
+  const dead = sourceOf(3, () => {
+    throw new CaptureError("The interface disappeared");
+  });
+  await rejects(runCapture(dead, 0, () => seen++), /interface disappeared/);
+  strictEqual(seen, 3);
+});
