@@ -87,6 +87,7 @@ function createGateway(): Gateway {
     verbose: true,
     nat: serverConfigOf(SERVER),
     http: { anyUserAgent: false, forwardedFor: true },
+    failureRates: { source: 0, total: 0 },
   });
   const good = new Map(goodPackets());
   for (const { number } of stanzas.slice(0, KEYS.length)) {
