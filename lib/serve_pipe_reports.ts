@@ -83,6 +83,7 @@ const REASONS: Readonly<Record<Outcome, true>> = {
   "hmac-mismatch": true,
   "replay": true,
   "undecodable": true,
+  "rate-limited": true,
   "gpg-busy": true,
   "signer-not-listed": true,
   "too-old-or-new": true,
