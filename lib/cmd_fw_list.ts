@@ -43,7 +43,8 @@ export async function listFirewall(
 ): Promise<number> {
   const planner = choosePlanner(host, config);
   const { run } = nftRunner(host, config.NFT_EXE);
-  if (!settings.json && (!planner.endsByItself || settings.all)) {
+  const hasTable = planner.endsByItself || planner.listsAsTable;
+  if (!settings.json && (!hasTable || settings.all)) {
     return await listAsText(host, run, planner, log, settings.all ?? false);
   }
   const chains = await runPlan({ run }, log, planner.list());

@@ -2,6 +2,8 @@
 // configuration, with everything that is wrong or without effect.
 
 import { ACCESS_VARIABLES } from "./conf_access_variables.ts";
+import { parseFirewallType } from "./conf_firewall.ts";
+import { checkIpfwSet, checkOwners, settleFirewall } from "./conf_firewall_settle.ts";
 import {
   defaultText,
   effectiveTexts,
@@ -20,13 +22,7 @@ import {
   type SyslogFacility,
 } from "./conf_fwknopd_variables.ts";
 import { queueFaults } from "./conf_nfqueue.ts";
-import {
-  type FirewallType,
-  parseFirewallType,
-  parseHiddenPorts,
-  parseNftChain,
-  parseNftMark,
-} from "./conf_nftables.ts";
+import { parseHiddenPorts, parseNftChain, parseNftMark } from "./conf_nftables.ts";
 import { errorAt, type Place, type Problem, sortProblems, warningAt } from "./conf_problem.ts";
 import {
   faultAt,
@@ -90,13 +86,21 @@ export function parseServerConfig(source: ServerConfigSource): ServerConfigReadi
   const texts = effectiveTexts(settings, source.defaults ?? {});
   loosenNumbers(texts, settings, problems);
   const { config: typed, faulty } = typedConfig(texts, settings, source.defaults ?? {}, problems);
-  const config = { ...typed, FIREWALL_TYPE: settledType(typed.FIREWALL_TYPE, settings) };
-  problems.push(...crossChecks(config, settings), ...firewallChecks(config, settings));
+  const config = settleFirewall(typed, settings);
+  texts.set("FIREWALL_EXE", config.FIREWALL_EXE);
+  const isDefault = (name: ServerVariableName): boolean => {
+    const initial = initialValue(name, settings, source.defaults ?? {});
+    return JSON.stringify(typed[name]) === JSON.stringify(initial);
+  };
+  problems.push(
+    ...crossChecks(config, settings),
+    ...firewallChecks(config, settings),
+    ...checkIpfwSet(config, settings),
+    ...checkOwners(config, settings, isDefault),
+  );
   for (const [name, setting] of settings) {
     if (faulty.has(name)) continue;
-    const initial = initialValue(name, settings, source.defaults ?? {});
-    const same = JSON.stringify(config[name]) === JSON.stringify(initial);
-    const warning = same ? null : effectWarning(name, setting, source.verbose ?? false);
+    const warning = isDefault(name) ? null : effectWarning(name, setting, source.verbose ?? false);
     if (warning !== null) problems.push(warning);
   }
   return { config, texts, settings, problems: sortProblems(problems, files) };
@@ -329,16 +333,6 @@ function crossChecks(
   return problems;
 }
 
-/** `auto` is iptables for whoever has set something of iptables. */
-function settledType(
-  type: FirewallType,
-  settings: ReadonlyMap<ServerVariableName, Setting>,
-): FirewallType {
-  if (type !== "auto") return type;
-  const ofIptables = (name: string): boolean => /^(?:FIREWALL_EXE$|IPT_|ENABLE_IPT_)/.test(name);
-  return settings.keys().some(ofIptables) ? "iptables" : "auto";
-}
-
 /** Settings of one firewall that the other has no use for, and those that contradict each other. */
 function firewallChecks(
   config: ServerConfig,
@@ -355,7 +349,7 @@ function firewallChecks(
     ["NFT_MARK", config.NFT_MARK !== null],
     ["ENABLE_DEFAULT_DROP", config.ENABLE_DEFAULT_DROP.length > 0],
   ] as const).flatMap(([name, isSet]) => isSet ? [name] : []);
-  if (type === "iptables") {
+  if (type !== "nftables" && type !== "auto") {
     for (const name of placements) warn(name, "has no effect without FIREWALL_TYPE nftables");
     return problems;
   }
@@ -395,7 +389,6 @@ function effectWarning(
 }
 
 const EFFECT_TEXTS = {
-  later: "has no effect in this release; a later one brings it",
   unneeded: "has no effect: nothing here needs it",
   useless: "has no effect, here as in fwknopd",
 } as const;

@@ -1,15 +1,16 @@
 // Every variable of fwknopd.conf, of all of fwknopd's builds: its type, its range, its default and
 // whether it works in this release.
 
-import type { FirewallType, NftChainName } from "./conf_nftables.ts";
+import type { FirewallType } from "./conf_firewall.ts";
+import type { NftChainName } from "./conf_nftables.ts";
 import type { ChainSpec } from "./conf_values.ts";
 import type { ProtocolPort } from "./net_port.ts";
 
 /**
- * What a variable does here: `works`; comes with a `later` release; tunes a polling loop that does
- * not exist here and is thus `unneeded`; or is `useless`, since fwknopd reads it and never uses it.
+ * What a variable does here: `works`; tunes a polling loop that does not exist here and is thus
+ * `unneeded`; or is `useless`, since fwknopd reads it and never uses it.
  */
-export type Effect = "works" | "later" | "unneeded" | "useless";
+export type Effect = "works" | "unneeded" | "useless";
 
 /** A variable's row. Defaults are texts as a file would hold them; null is "not set". */
 export type ServerVariable =
@@ -158,58 +159,58 @@ export const SERVER_VARIABLES = {
     high: 2147483647,
     initial: "500000",
   },
-  ENABLE_FIREWD_FORWARDING: { kind: "flag", effect: "later", initial: "N" },
-  ENABLE_FIREWD_LOCAL_NAT: { kind: "flag", effect: "later", initial: "N" },
-  ENABLE_FIREWD_SNAT: { kind: "flag", effect: "later", initial: "N" },
-  ENABLE_FIREWD_OUTPUT: { kind: "flag", effect: "later", initial: "N" },
-  FLUSH_FIREWD_AT_INIT: { kind: "flag", effect: "later", initial: "Y" },
-  FLUSH_FIREWD_AT_EXIT: { kind: "flag", effect: "later", initial: "Y" },
+  ENABLE_FIREWD_FORWARDING: { kind: "flag", effect: "works", initial: "N" },
+  ENABLE_FIREWD_LOCAL_NAT: { kind: "flag", effect: "works", initial: "N" },
+  ENABLE_FIREWD_SNAT: { kind: "flag", effect: "works", initial: "N" },
+  ENABLE_FIREWD_OUTPUT: { kind: "flag", effect: "works", initial: "N" },
+  FLUSH_FIREWD_AT_INIT: { kind: "flag", effect: "works", initial: "Y" },
+  FLUSH_FIREWD_AT_EXIT: { kind: "flag", effect: "works", initial: "Y" },
   FIREWD_INPUT_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "ACCEPT, filter, INPUT, 1, FWKNOP_INPUT, 1",
   },
   FIREWD_OUTPUT_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "ACCEPT, filter, OUTPUT, 1, FWKNOP_OUTPUT, 1",
   },
   FIREWD_FORWARD_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "ACCEPT, filter, FORWARD, 1, FWKNOP_FORWARD, 1",
   },
   FIREWD_DNAT_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "DNAT, nat, PREROUTING, 1, FWKNOP_PREROUTING, 1",
   },
   FIREWD_SNAT_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "SNAT, nat, POSTROUTING, 1, FWKNOP_POSTROUTING, 1",
   },
   FIREWD_MASQUERADE_ACCESS: {
     kind: "chain",
-    effect: "later",
+    effect: "works",
     initial: "MASQUERADE, nat, POSTROUTING, 1, FWKNOP_MASQUERADE, 1",
   },
-  ENABLE_FIREWD_COMMENT_CHECK: { kind: "flag", effect: "later", initial: "Y" },
-  FLUSH_IPFW_AT_INIT: { kind: "flag", effect: "later", initial: "Y" },
-  FLUSH_IPFW_AT_EXIT: { kind: "flag", effect: "later", initial: "Y" },
-  IPFW_START_RULE_NUM: { kind: "number", effect: "later", low: 0, high: 131071, initial: "10000" },
-  IPFW_MAX_RULES: { kind: "number", effect: "later", low: 1, high: 131071, initial: "65535" },
-  IPFW_ACTIVE_SET_NUM: { kind: "number", effect: "later", low: 0, high: 63, initial: "1" },
-  IPFW_EXPIRE_SET_NUM: { kind: "number", effect: "later", low: 0, high: 63, initial: "2" },
+  ENABLE_FIREWD_COMMENT_CHECK: { kind: "flag", effect: "works", initial: "Y" },
+  FLUSH_IPFW_AT_INIT: { kind: "flag", effect: "works", initial: "Y" },
+  FLUSH_IPFW_AT_EXIT: { kind: "flag", effect: "works", initial: "Y" },
+  IPFW_START_RULE_NUM: { kind: "number", effect: "works", low: 0, high: 131071, initial: "10000" },
+  IPFW_MAX_RULES: { kind: "number", effect: "works", low: 1, high: 131071, initial: "65535" },
+  IPFW_ACTIVE_SET_NUM: { kind: "number", effect: "works", low: 0, high: 63, initial: "1" },
+  IPFW_EXPIRE_SET_NUM: { kind: "number", effect: "works", low: 0, high: 63, initial: "2" },
   IPFW_EXPIRE_PURGE_INTERVAL: {
     kind: "number",
-    effect: "later",
+    effect: "works",
     low: 1,
     high: 131071,
     initial: "30",
   },
-  IPFW_ADD_CHECK_STATE: { kind: "flag", effect: "later", initial: "N" },
-  PF_ANCHOR_NAME: { kind: "text", effect: "later", initial: "fwknop" },
+  IPFW_ADD_CHECK_STATE: { kind: "flag", effect: "works", initial: "N" },
+  PF_ANCHOR_NAME: { kind: "text", effect: "works", initial: "fwknop" },
   PF_EXPIRE_INTERVAL: { kind: "number", effect: "useless", low: 1, high: 131071, initial: "30" },
   DIGEST_DB_FILE: { kind: "text", effect: "useless", initial: "$FWKNOP_RUN_DIR/digest_db.cache" },
   ENABLE_NAT_PORT_CHECK: { kind: "flag", effect: "works", initial: "Y" },
@@ -224,6 +225,8 @@ export const SERVER_VARIABLES = {
   NFT_ATTACH: { kind: "nft-chain", effect: "works", initial: null },
   NFT_MARK: { kind: "nft-mark", effect: "works", initial: null },
   ENABLE_DEFAULT_DROP: { kind: "hidden-ports", effect: "works", initial: "N" },
+  ENABLE_FIREWD_DIRECT: { kind: "flag", effect: "works", initial: "N" },
+  FIREWD_ZONE: { kind: "text", effect: "works", initial: null },
   PCAP_BUFFER_SIZE: { kind: "number", effect: "works", low: 1, high: 1024, initial: "4" },
   NFQ_QUEUE_LENGTH: { kind: "number", effect: "works", low: 1, high: 1048576, initial: "4096" },
   ENABLE_STRICT_PERMISSIONS: { kind: "flag", effect: "works", initial: "Y" },

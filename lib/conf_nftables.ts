@@ -1,32 +1,13 @@
-// The values that choose a firewall and tell nftables where grants go: FIREWALL_TYPE, NFT_ATTACH,
-// NFT_MARK, ENABLE_DEFAULT_DROP.
+// The values that tell nftables where grants go: NFT_ATTACH, NFT_MARK, ENABLE_DEFAULT_DROP.
 
 import { failed, type Parsed } from "./net_list.ts";
 import { parsePortList, type ProtocolPort } from "./net_port.ts";
-
-/** The firewall that opens ports; `auto` is settled by what else is set and installed. */
-export type FirewallType = "auto" | "iptables" | "nftables";
 
 /** A chain of nftables. */
 export interface NftChainName {
   readonly family: "ip" | "ip6" | "inet";
   readonly table: string;
   readonly chain: string;
-}
-
-/** Backends that a later release brings. */
-const LATER_TYPES: readonly string[] = ["firewalld", "ipfw", "pf", "command"];
-
-/** Reads FIREWALL_TYPE, in any case. */
-export function parseFirewallType(text: string): Parsed<FirewallType> {
-  const word = text.toLowerCase();
-  if (word === "auto" || word === "iptables" || word === "nftables") {
-    return { ok: true, value: word };
-  }
-  const why = LATER_TYPES.includes(word)
-    ? `FIREWALL_TYPE ${word} is not part of this release`
-    : `Invalid FIREWALL_TYPE setting '${text}'`;
-  return failed(0, text, why, "write auto, iptables or nftables");
 }
 
 /** Reads NFT_ATTACH: family, table and chain, with blanks between them. */

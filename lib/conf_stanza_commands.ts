@@ -41,6 +41,7 @@ export function readCommands(
     );
   const CMD_CYCLE_CLOSE = command("CMD_CYCLE_CLOSE");
   checkCycle(reader);
+  checkFirewallNeeded(reader, config);
   noteGroup(reader, lookups);
   return {
     ENABLE_CMD_EXEC: reader.flag("ENABLE_CMD_EXEC"),
@@ -53,6 +54,17 @@ export function readCommands(
     CMD_CYCLE_CLOSE: CMD_CYCLE_CLOSE === "NONE" ? null : CMD_CYCLE_CLOSE,
     CMD_CYCLE_TIMER: readTimer(reader, config.ENABLE_FW_TIMEOUT_LIMIT ? longest : Infinity),
   };
+}
+
+/** Without a firewall, a stanza has commands: its own pair, or those that clients send. */
+function checkFirewallNeeded(reader: StanzaReader, config: ServerConfig): void {
+  if (config.FIREWALL_TYPE !== "command" || reader.settings.has("CMD_CYCLE_OPEN")) return;
+  if (reader.flag("ENABLE_CMD_EXEC")) return;
+  reader.fail(
+    reader.source,
+    `FIREWALL_TYPE command opens no ports, and this stanza has no commands ${reader.endTag}`,
+    "give it CMD_CYCLE_OPEN and CMD_CYCLE_CLOSE, or choose a firewall",
+  );
 }
 
 /** Forced translation of addresses, and what it requires of the stanza and of fwknopd.conf. */

@@ -128,6 +128,12 @@ export type TearDownOutcome = { readonly ok: true } | {
   readonly reason: string;
 };
 
+/** How upkeep went: lines for the log, and why not all of it was done. */
+export interface UpkeepOutcome {
+  readonly lines: readonly string[];
+  readonly reason: string | null;
+}
+
 /** Whether grants could open in what is in force now. */
 export type CheckOutcome =
   | { readonly ok: true; readonly lines: readonly string[] }
@@ -148,6 +154,10 @@ export interface FirewallPlanner {
    * adding it again gives it a new one.
    */
   readonly endsByItself?: boolean;
+  /** Whether people are shown a table instead of what the firewall's program prints. */
+  readonly listsAsTable?: boolean;
+  /** What is to be done every so many seconds, such as clearing away what ended. */
+  readonly upkeep?: { readonly seconds: number; run(): Plan<UpkeepOutcome> };
   /** Tells where grants would take effect, or why none could; changes nothing. */
   check?(): Plan<CheckOutcome>;
   /** Makes chains and jumps; with `flush` without the rules of an earlier run. */

@@ -68,6 +68,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
   let sweeping: Promise<void> | null = null;
   let cancelTimer = (): void => {};
   let cancelSweep = (): void => {};
+  let upkeep: Promise<void> | null = null;
+  let cancelUpkeep = (): void => {};
   let stopped = false;
 
   return {
@@ -83,6 +85,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
       for (const line of outcome.lines) log.info(line);
       for (const rule of outcome.kept) book.enter([rule], deadlineAtWallClock(rule.expires));
       armSweep();
+      armUpkeep();
       wake();
     },
     open: (grant) => {
@@ -99,8 +102,10 @@ export function createFirewall(parts: FirewallParts): Firewall {
       stopped = true;
       cancelTimer();
       cancelSweep();
+      cancelUpkeep();
       for (const request of waiting.splice(0)) request.resolve(STOPPED);
       await sweeping;
+      await upkeep;
       await working;
       if (!planner.flushAtExit) return;
       const outcome = await runPlan(host, log, planner.tearDown());
@@ -280,6 +285,19 @@ export function createFirewall(parts: FirewallParts): Firewall {
       }
     }
     if (overdue.size > 0) wake();
+  }
+
+  function armUpkeep(): void {
+    const { upkeep: duty } = planner;
+    if (duty === undefined || stopped) return;
+    cancelUpkeep = timer(duty.seconds * 1000, () => {
+      upkeep = runPlan(host, log, duty.run()).then(({ lines, reason }) => {
+        for (const line of lines) log.info(line);
+        if (reason !== null) log.error(`Cannot tidy up ${planner.name}: ${reason}`);
+        upkeep = null;
+        armUpkeep();
+      });
+    });
   }
 
   async function closeForeign(numbers: ReadonlyMap<FirewallRule, number>): Promise<void> {

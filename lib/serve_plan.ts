@@ -1,47 +1,102 @@
 // From a firewall's plan to programs that run: which planner a configuration asks for, and the
 // loop that feeds a plan the results of its calls.
 
-import type { FirewallType } from "./conf_nftables.ts";
+import { FIREWALL_PROGRAMS, type FirewallType } from "./conf_firewall.ts";
 import type { FirewallCall, FirewallPlanner, Plan } from "./fw_firewall.ts";
+import { type FirewalldConfig, firewalldPlanner } from "./fw_firewalld.ts";
+import { directPlanner } from "./fw_firewalld_direct.ts";
+import { type IpfwConfig, ipfwPlanner } from "./fw_ipfw.ts";
 import { type IptablesConfig, iptablesPlanner, restoreProgram } from "./fw_iptables.ts";
 import { NFT_PROGRAM, type NftablesConfig, nftablesPlanner } from "./fw_nftables.ts";
+import { type PfConfig, pfPlanner } from "./fw_pf.ts";
+import { missingProgram, withModules } from "./fw_tools.ts";
 import type { Host, ProgramResult } from "./host.ts";
 import type { Log } from "./serve_log.ts";
 import { nftRunner } from "./serve_nft.ts";
 
 /** What chooses and tunes the firewall, by its variables' names. */
-export interface FirewallConfig extends IptablesConfig, NftablesConfig {
+export interface FirewallConfig
+  extends IptablesConfig, NftablesConfig, FirewalldConfig, IpfwConfig, PfConfig {
   readonly FIREWALL_TYPE: FirewallType;
+  /** Rules in iptables' words instead of rich rules. */
+  readonly ENABLE_FIREWD_DIRECT: boolean;
 }
+
+type Files = Pick<Host, "stat" | "readTextFile">;
 
 /** Names of the tables that iptables-legacy has in force, one a line; empty without any. */
 const LEGACY_TABLES = "/proc/net/ip_tables_names";
+/** What is there while firewalld runs: its pid file, or the control group of its service. */
+const FIREWALLD_SIGNS = [
+  "/run/firewalld.pid",
+  "/sys/fs/cgroup/system.slice/firewalld.service",
+  "/sys/fs/cgroup/systemd/system.slice/firewalld.service",
+];
+const FIREWALLD_CONFIG = "/etc/firewalld/firewalld.conf";
 
 /**
- * The planner that a configuration asks for. `auto` is nftables where its program is installed
- * and iptables-legacy has no tables. Without a restore program beside FIREWALL_EXE, the rules of
- * iptables are set one by one.
+ * The planner that a configuration asks for; where its program is missing, one that only says so
+ * when it is to set up anything.
  */
-export function choosePlanner(
-  host: Pick<Host, "stat" | "readTextFile">,
-  config: FirewallConfig,
-): FirewallPlanner {
-  const type = config.FIREWALL_TYPE;
-  if (type === "nftables") return nftablesPlanner(config);
-  if (
-    type === "auto" && host.stat(config.NFT_EXE ?? NFT_PROGRAM) !== null && !hasLegacyTables(host)
-  ) {
-    return nftablesPlanner(config);
+export function choosePlanner(host: Files, config: FirewallConfig): FirewallPlanner {
+  const settled = settleAuto(host, config);
+  const planner = plannerFor(host, settled);
+  const program = planner.name === "nftables" ? settled.NFT_EXE : settled.FIREWALL_EXE;
+  // Without a slash it is looked up in PATH, by who runs it; nft may be but a library.
+  if (program === null || !program.includes("/") || host.stat(program) !== null) {
+    return withModules(planner);
   }
-  const restore = restoreProgram(config.FIREWALL_EXE);
-  return iptablesPlanner(config, restore !== null && host.stat(restore) !== null ? restore : null);
+  return missingProgram(planner, program);
 }
 
-function hasLegacyTables(host: Pick<Host, "readTextFile">): boolean {
+/**
+ * `auto` is firewalld where that runs, else nftables where its program is installed and
+ * iptables-legacy has no tables, else iptables.
+ */
+function settleAuto(host: Files, config: FirewallConfig): FirewallConfig {
+  if (config.FIREWALL_TYPE !== "auto") return config;
+  if (FIREWALLD_SIGNS.some((path) => host.stat(path) !== null)) {
+    return { ...config, FIREWALL_TYPE: "firewalld", FIREWALL_EXE: FIREWALL_PROGRAMS.firewalld };
+  }
+  const nftables = host.stat(config.NFT_EXE ?? NFT_PROGRAM) !== null && !hasLegacyTables(host);
+  return { ...config, FIREWALL_TYPE: nftables ? "nftables" : "iptables" };
+}
+
+/** Without a restore program beside FIREWALL_EXE, the rules of iptables are set one by one. */
+function plannerFor(host: Files, config: FirewallConfig): FirewallPlanner {
+  switch (config.FIREWALL_TYPE) {
+    case "nftables":
+      return nftablesPlanner(config);
+    case "firewalld":
+      return config.ENABLE_FIREWD_DIRECT
+        ? directPlanner(config, firewalldBackend(host))
+        : firewalldPlanner(config);
+    case "ipfw":
+      return ipfwPlanner(config);
+    case "pf":
+      return pfPlanner(config);
+    default: {
+      const restore = restoreProgram(config.FIREWALL_EXE);
+      const isThere = restore !== null && host.stat(restore) !== null;
+      return iptablesPlanner(config, isThere ? restore : null);
+    }
+  }
+}
+
+function hasLegacyTables(host: Files): boolean {
+  return readIfThere(host, LEGACY_TABLES).trim() !== "";
+}
+
+function firewalldBackend(host: Files): "iptables" | "nftables" {
+  const text = readIfThere(host, FIREWALLD_CONFIG);
+  return /^\s*FirewallBackend\s*=\s*iptables\s*$/mi.test(text) ? "iptables" : "nftables";
+}
+
+function readIfThere(host: Files, path: string): string {
   try {
-    return host.readTextFile(LEGACY_TABLES).trim() !== "";
+    return host.readTextFile(path);
   } catch {
-    return false;
+    return "";
   }
 }
 

@@ -222,14 +222,15 @@ function variablesOfCapture(config: ServerConfig): readonly ServerVariableName[]
 /** Equal keys mean that one set of chains does for both configurations. */
 export function firewallKey(settings: Settings): string {
   const variables = Object.entries(settings.config).filter(([name]) =>
-    /IPT|FIREWALL|_RULE|SNAT|FORWARD_DESTINATION|^NFT_|DEFAULT_DROP|NFQ_(?!QUEUE_LENGTH|LOOP)/
+    /IPT|FIREW|IPFW|^PF_|_RULE|SNAT|FORWARD_DESTINATION|^NFT_|DEFAULT_DROP|NFQ_(?!QUEUE_LENGTH|LOOP)/
       .test(name)
   );
   return JSON.stringify([usesFirewall(settings), variables.sort()]);
 }
 
 /** Where every stanza has commands that open and close, the firewall is not ours to touch. */
-function usesFirewall({ stanzas }: Settings): boolean {
+function usesFirewall({ config, stanzas }: Settings): boolean {
+  if (config.FIREWALL_TYPE === "command") return false;
   return stanzas.some(({ CMD_CYCLE_OPEN }) => CMD_CYCLE_OPEN === null);
 }
 

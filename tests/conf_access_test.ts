@@ -328,6 +328,18 @@ for (const [server, lines, expected] of SOURCE_TRANSLATION) {
   });
 }
 
+Deno.test("with FIREWALL_TYPE command each stanza has commands, else it is refused where it starts", () => {
+  const server = "FIREWALL_TYPE command\n";
+  const cycle = "CMD_CYCLE_OPEN /bin/open $SRC\nCMD_CYCLE_CLOSE NONE";
+  for (const lines of [cycle, "ENABLE_CMD_EXEC Y"]) stanzaOf(lines, server);
+  for (const lines of ["OPEN_PORTS tcp/22", "ENABLE_CMD_EXEC N"]) {
+    assert.match(
+      finding(lines, "error", server),
+      /a\.conf:1:1: FIREWALL_TYPE command opens no ports, .*\(stanza source: 'ANY' #1\)\nhint: give it CMD_CYCLE_OPEN/,
+    );
+  }
+});
+
 Deno.test("what is odd or has no effect is a warning", () => {
   const cases: [lines: string, expected: RegExp][] = [
     ["FOO bar", /^spa: a\.conf:4:1: warning: Ignoring unknown access parameter: 'FOO' in a\.conf$/],

@@ -76,7 +76,7 @@ Deno.test("an empty file gives the defaults and nothing to say", () => {
 });
 
 Deno.test("all variables of fwknopd's builds and our own are known, and each default is of its type", () => {
-  assert.equal(serverVariableNames().length, 104);
+  assert.equal(serverVariableNames().length, 106);
   const text = serverVariableNames().flatMap((name) => {
     const { initial } = SERVER_VARIABLES[name];
     return initial === null || name === "CONFIG_FILE" ? [] : [`${name} ${initial};`];
@@ -148,10 +148,13 @@ Deno.test("errors name file, line, column, what is wrong and what would be right
     ["PCAP_INTF", /f\.conf:1:1: Invalid config file entry in f\.conf at line 1: PCAP_INTF has no/],
     ["PCAP_INTF ;eth0", /Invalid config file entry/],
     [
-      "FIREWALL_TYPE pf",
-      /f\.conf:1:15: .*FIREWALL_TYPE pf is not part of this release\nhint: .*nftables/,
+      "FIREWALL_TYPE netfilter",
+      /f\.conf:1:15: .*Invalid FIREWALL_TYPE setting 'netfilter'\nhint: .*firewalld.* or command/,
     ],
-    ["FIREWALL_TYPE netfilter", /Invalid FIREWALL_TYPE setting 'netfilter'/],
+    [
+      "FIREWALL_TYPE ipfw\nIPFW_ACTIVE_SET_NUM 0",
+      /:2:1: .* 0 is the set of all rules that name none/,
+    ],
     [
       "NFT_ATTACH filter input",
       /f\.conf:1:12: .*Invalid family.*'filter'\nhint: .*inet filter input/,
@@ -194,8 +197,14 @@ Deno.test("what has no effect is a warning that names it", () => {
     ["ENABLE_PROC_IP_FORWARD Y", /\nhint: set net\.ipv4\.ip_forward/],
     ["PCAP_INTF: eth0;", /'PCAP_INTF:' is read as PCAP_INTF/],
     ["nonsense", /warning: Invalid config file entry in f\.conf at line 1: not NAME VALUE/],
-    ["PF_ANCHOR_NAME x", /f\.conf:1:1: warning: PF_ANCHOR_NAME has no effect in this/],
-    ["FIREWD_DNAT_ACCESS DNAT,nat,X,1,Y,1", /FIREWD_DNAT_ACCESS has no effect in this release/],
+    ["PF_ANCHOR_NAME x", /f\.conf:1:1: warning: PF_ANCHOR_NAME .* without FIREWALL_TYPE pf/],
+    ["FIREWD_DNAT_ACCESS DNAT,nat,X,1,Y,1", /has no effect without FIREWALL_TYPE firewalld/],
+    ["FIREWALL_TYPE pf\nIPFW_MAX_RULES 9", /IPFW_MAX_RULES .* without FIREWALL_TYPE ipfw/],
+    ["FIREWALL_TYPE command\nENABLE_IPT_SNAT Y", /ENABLE_IPT_SNAT .* FIREWALL_TYPE iptables/],
+    [
+      "FIREWALL_TYPE firewalld\nENABLE_FIREWD_SNAT Y\nENABLE_FIREWD_DIRECT N",
+      /f\.conf:2:1: warning: ENABLE_FIREWD_SNAT has no effect with ENABLE_FIREWD_DIRECT N/,
+    ],
     ["FAULT_INJECTION_TAG x", /FAULT_INJECTION_TAG has no effect, here as in fwknopd/],
     ["CONFIG_FILE x", /CONFIG_FILE has no effect in a file/],
     ["NFT_ATTACH inet filter input", /NFT_ATTACH has no effect without FIREWALL_TYPE nftables/],
@@ -208,18 +217,73 @@ Deno.test("what has no effect is a warning that names it", () => {
   for (const [text, expected] of cases) assert.match(finding(text, "warning"), expected, text);
 });
 
-Deno.test("FIREWALL_TYPE is iptables unless set, and auto is iptables for who has set some of it", () => {
+Deno.test("FIREWALL_TYPE is what is set, else what FIREWALL_EXE names, else iptables", () => {
   const cases: [text: string, expected: string][] = [
     ["", "iptables"],
     ["FIREWALL_TYPE NFTables", "nftables"],
     ["FIREWALL_TYPE auto", "auto"],
     ["FIREWALL_TYPE auto\nFLUSH_IPT_AT_EXIT N", "auto"],
     ["FIREWALL_TYPE auto\nFIREWALL_EXE /usr/sbin/iptables", "iptables"],
+    ["FIREWALL_TYPE auto\nFIREWALL_EXE /usr/bin/firewall-cmd", "firewalld"],
     ["FIREWALL_TYPE auto\nENABLE_IPT_SNAT Y", "iptables"],
     ["FIREWALL_TYPE auto\nIPT_INPUT_ACCESS ACCEPT,filter,INPUT,1,X,1", "iptables"],
+    ["FIREWALL_TYPE auto\nFLUSH_FIREWD_AT_EXIT N", "firewalld"],
+    ["FIREWALL_TYPE auto\nIPFW_ACTIVE_SET_NUM 3", "ipfw"],
+    ["FIREWALL_TYPE auto\nPF_ANCHOR_NAME door", "pf"],
     ["FIREWALL_TYPE nftables\nFIREWALL_EXE /usr/sbin/iptables", "nftables"],
+    ["FIREWALL_TYPE iptables\nFIREWALL_EXE /sbin/ipfw", "iptables"],
+    ["FIREWALL_EXE /usr/local/bin/my-iptables", "iptables"],
+    ["FIREWALL_EXE /usr/bin/firewall-cmd", "firewalld"],
+    ["FIREWALL_EXE /sbin/ipfw", "ipfw"],
+    ["FIREWALL_EXE /sbin/pfctl", "pf"],
+    ["PF_ANCHOR_NAME door", "iptables"],
+    ["FIREWALL_TYPE Command", "command"],
   ];
   for (const [text, type] of cases) assert.equal(read(text).config.FIREWALL_TYPE, type, text);
+});
+
+Deno.test("each firewall has its program unless FIREWALL_EXE names another", () => {
+  const cases: [text: string, expected: string][] = [
+    ["", "/usr/sbin/iptables"],
+    ["FIREWALL_TYPE firewalld", "/usr/bin/firewall-cmd"],
+    ["FIREWALL_TYPE ipfw", "/sbin/ipfw"],
+    ["FIREWALL_TYPE pf", "/sbin/pfctl"],
+    ["FIREWALL_TYPE pf\nFIREWALL_EXE /usr/local/bin/on-router", "/usr/local/bin/on-router"],
+  ];
+  for (const [text, program] of cases) {
+    const { config, texts } = read(text);
+    assert.equal(config.FIREWALL_EXE, program, text);
+    assert.equal(texts.get("FIREWALL_EXE"), program, text);
+  }
+});
+
+Deno.test("what only direct rules can do makes them the way to use firewalld", () => {
+  const cases: [text: string, direct: boolean][] = [
+    ["", false],
+    ["FLUSH_FIREWD_AT_EXIT N", false],
+    ["ENABLE_FIREWD_FORWARDING N", false],
+    ["ENABLE_FIREWD_FORWARDING Y", true],
+    ["FIREWD_INPUT_ACCESS ACCEPT, filter, INPUT, 1, DOOR, 1", true],
+    ["ENABLE_FIREWD_DIRECT Y", true],
+    ["ENABLE_FIREWD_DIRECT N\nENABLE_FIREWD_OUTPUT Y", false],
+  ];
+  for (const [text, direct] of cases) {
+    const { config } = read(`FIREWALL_TYPE firewalld\n${text}`);
+    assert.equal(config.ENABLE_FIREWD_DIRECT, direct, text);
+  }
+});
+
+Deno.test("firewalld's variables do what those of iptables do, and leave iptables alone", () => {
+  const settings = "ENABLE_FIREWD_SNAT Y\nFLUSH_FIREWD_AT_EXIT N\n" +
+    "FIREWD_INPUT_ACCESS ACCEPT, filter, INPUT, 1, DOOR, 1\n";
+  const ours = read(`FIREWALL_TYPE firewalld\n${settings}`).config;
+  assert.equal(ours.ENABLE_IPT_SNAT, true);
+  assert.equal(ours.FLUSH_IPT_AT_EXIT, false);
+  assert.equal(ours.IPT_INPUT_ACCESS.to, "DOOR");
+  const others = read(settings).config;
+  assert.equal(others.ENABLE_IPT_SNAT, false);
+  assert.equal(others.FLUSH_IPT_AT_EXIT, true);
+  assert.equal(others.IPT_INPUT_ACCESS.to, "FWKNOP_INPUT");
 });
 
 Deno.test("the places for grants of nftables are read", () => {

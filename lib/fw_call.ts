@@ -1,0 +1,27 @@
+// Calls of a firewall's program, for planners whose programs take one edit a call, and what such a
+// program's failure comes to in one line.
+
+import type { FirewallCall } from "./fw_firewall.ts";
+import type { ProgramResult } from "./host.ts";
+
+/** Milliseconds after which a call is given up: well past a long rule list. */
+const CALL_TIMEOUT = 60_000;
+
+/** A call, shown in the log as it is. */
+export function callOf(program: string, args: readonly string[], stdin?: string): FirewallCall {
+  const input = stdin === undefined ? "" : ` <<< ${JSON.stringify(stdin)}`;
+  return {
+    call: { program, args, timeout: CALL_TIMEOUT, ...(stdin === undefined ? {} : { stdin }) },
+    echo: [`${program} ${args.join(" ")}${input}`],
+  };
+}
+
+/** One line that says why a call failed, from what it wrote. */
+export function explainCall({ call }: FirewallCall, result: ProgramResult | undefined): string {
+  const text = (result?.stderr ?? "").split("\n").map((line) => line.trim())
+    .filter((line) => line !== "").join("; ");
+  if (text !== "") return text;
+  const status = result?.status ?? 127;
+  if (status === 127) return `cannot run ${call.program}`;
+  return `${call.program} ${call.args.join(" ")}: exit status ${status}`;
+}

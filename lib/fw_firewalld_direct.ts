@@ -1,0 +1,92 @@
+// firewalld, by direct rules as fwknopd sets them: iptables' chains and rules, passed through to
+// iptables by the daemon. What iptables' planner plans is put into firewall-cmd's words.
+
+import { callOf } from "./fw_call.ts";
+import type { FirewallCall, FirewallPlanner, Plan } from "./fw_firewall.ts";
+import { type IptablesConfig, iptablesPlanner } from "./fw_iptables.ts";
+import type { ProgramResult } from "./host.ts";
+
+/** In place of the program in iptables' planner: the address family that firewall-cmd(1) takes. */
+const FAMILY = "ipv4";
+
+/** Exit statuses of firewall-cmd(1): the passed command failed; there is no daemon to talk to. */
+const COMMAND_FAILED = 13;
+const NOT_RUNNING = 252;
+
+/**
+ * The planner for direct rules.
+ *
+ * @param config variables of fwknopd.conf, those of firewalld under the names of iptables
+ * @param backend FirewallBackend of firewalld.conf(5)
+ */
+export function directPlanner(
+  config: IptablesConfig,
+  backend: "iptables" | "nftables",
+): FirewallPlanner {
+  const program = config.FIREWALL_EXE;
+  const inner = iptablesPlanner({ ...config, FIREWALL_EXE: FAMILY }, null);
+  const pass = (call: FirewallCall): FirewallCall => passedThrough(program, call);
+
+  function* through<T>(plan: Plan<T>): Plan<T> {
+    let step = plan.next();
+    while (!step.done) {
+      const results = yield step.value.map(pass);
+      step = plan.next(results.map(resultOf));
+    }
+    return step.value;
+  }
+
+  return {
+    ...inner,
+    name: "firewalld",
+    *setUp(flush) {
+      const outcome = yield* through(inner.setUp(flush));
+      if (!outcome.ok) return outcome;
+      const lines = outcome.lines.map((line) => line.replace(/^iptables /, "firewalld "));
+      return { ...outcome, lines: [...lines, ...warningsOf(backend)] };
+    },
+    *check() {
+      const [result] = yield [callOf(program, ["--state"])];
+      if (result?.status !== 0) return { ok: false, reason: reasonOf(result) };
+      return { ok: true, lines: ["firewalld: grants are direct rules", ...warningsOf(backend)] };
+    },
+    add: (rules, renewed) => through(inner.add(rules, renewed)),
+    remove: (rules) => through(inner.remove(rules)),
+    tearDown: () => through(inner.tearDown()),
+    list: () => through(inner.list()),
+    listing: (what) => inner.listing(what).map(pass),
+  };
+}
+
+/** firewalld(1) waits for iptables' lock by itself, so the option for that stays behind. */
+function passedThrough(program: string, { call }: FirewallCall): FirewallCall {
+  const wait = call.args.indexOf("-w");
+  const args = wait < 0 ? call.args : call.args.toSpliced(wait, 2);
+  return callOf(program, ["--direct", "--passthrough", call.program, ...args]);
+}
+
+/** What iptables would have given: its own text, and 1 for what it refuses. */
+function resultOf(result: ProgramResult): ProgramResult {
+  const stdout = result.stdout.replace(/\n*success\n$/, "\n");
+  if (result.status === 0) return { ...result, stdout };
+  const failed = /^Error: COMMAND_FAILED: '[^']*' failed: ([^]*)$/.exec(result.stderr);
+  if (result.status === COMMAND_FAILED && failed !== null) {
+    return { status: 1, stdout, stderr: (failed[1] ?? "").trim() };
+  }
+  return { status: 4, stdout, stderr: reasonOf(result) };
+}
+
+function reasonOf(result: ProgramResult | undefined): string {
+  if (result?.status === NOT_RUNNING) return "firewalld is not running; start it first";
+  const text = (result?.stderr ?? "").replace(/^Error: /, "").trim();
+  return text === "" ? `firewall-cmd: exit status ${result?.status ?? 127}` : text;
+}
+
+/** firewalld.direct(5): an accepted packet still meets the rules in firewalld's own tables. */
+function warningsOf(backend: "iptables" | "nftables"): string[] {
+  if (backend === "iptables") return [];
+  return [
+    "firewalld: direct rules open nothing that a zone closes while FirewallBackend is nftables;" +
+    " set ENABLE_FIREWD_DIRECT N",
+  ];
+}
