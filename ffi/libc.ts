@@ -13,6 +13,7 @@ const SYMBOLS = {
   close: { parameters: ["i32"], result: "i32" },
   fcntl: { parameters: ["i32", "i32", "buffer"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
@@ -46,7 +47,7 @@ export interface FileLock {
 
 /** A datagram as the kernel delivered it to a bound socket. */
 export interface ReceivedDatagram {
-  /** IPv4 source and destination, 4 bytes each, network order. */
+  /** Source and destination, 4 bytes each for IPv4 and 16 for IPv6, network order. */
   readonly source: Uint8Array;
   readonly destination: Uint8Array;
   readonly sourcePort: number;
@@ -65,8 +66,10 @@ export interface Waiter {
 /** The functions the server uses. Each throws {@linkcode SystemError} when the system refuses. */
 export interface Libc {
   waiterFor(fd: number): Waiter;
-  /** A UDP socket bound to all IPv4 addresses that tells each datagram's destination. */
+  /** A UDP socket bound to all addresses that tells each datagram's destination. */
   openUdpSocket(port: number, receiveBufferBytes: number): number;
+  /** Datagrams that a socket lost since its buffer was full; null where the kernel does not tell. */
+  droppedDatagrams(fd: number): number | null;
   /** One waiting datagram, or null when none waits. Longer payloads than `limit` bytes are cut to it plus one. */
   receiveDatagram(fd: number, limit: number): ReceivedDatagram | null;
   /** The number of a network interface, new each time one is made; null when there is none of the name. */
@@ -107,6 +110,7 @@ const F_SETLK = 6;
 const F_WRLCK = 1;
 const F_UNLCK = 2;
 const AF_INET = 2;
+const AF_INET6 = 10;
 const SIOCGIFINDEX = 0x8933n;
 /** Longer datagrams than UDP can have are not asked for. */
 const LONGEST_PAYLOAD = 0xffff;
@@ -120,6 +124,11 @@ const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
 const IPPROTO_IP = 0;
 const IP_PKTINFO = 8;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
+const IPV6_RECVPKTINFO = 49;
+const IPV6_PKTINFO = 50;
+const SO_MEMINFO = 55;
 const MSG_DONTWAIT = 0x40;
 const EINTR = 4;
 const EAGAIN = 11;
@@ -186,21 +195,36 @@ export function loadLibc(): Libc {
   }
 
   function openUdpSocket(port: number, receiveBufferBytes: number): number {
-    const fd = checked(c.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0));
+    const both = c.socket(AF_INET6, SOCK_DGRAM_CLOEXEC, 0);
+    const hasIpv6 = both >= 0;
+    // A kernel may be without IPv6.
+    const fd = hasIpv6 ? both : checked(c.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0));
     setIntegerOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBufferBytes) ||
       setIntegerOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBufferBytes);
-    setIntegerOption(fd, IPPROTO_IP, IP_PKTINFO, 1);
-    const address = new Uint8Array(16); // struct sockaddr_in
+    if (hasIpv6) {
+      setIntegerOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+      setIntegerOption(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
+    } else setIntegerOption(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    // struct sockaddr_in6 or struct sockaddr_in, whose addresses are zero for all of them
+    const address = new Uint8Array(hasIpv6 ? 28 : 16);
     const view = new DataView(address.buffer);
-    view.setUint16(0, AF_INET, true);
+    view.setUint16(0, hasIpv6 ? AF_INET6 : AF_INET, true);
     view.setUint16(2, port, false);
-    if (c.bind(fd, address, 16) < 0) {
+    if (c.bind(fd, address, address.length) < 0) {
       const error = lastError();
       c.close(fd);
       throw error;
     }
     prepareHeader();
     return fd;
+  }
+
+  function droppedDatagrams(fd: number): number | null {
+    // SK_MEMINFO_DROPS is the last of SK_MEMINFO_VARS numbers.
+    const numbers = new Uint32Array(9);
+    const length = new Uint32Array([numbers.byteLength]);
+    if (c.getsockopt(fd, SOL_SOCKET, SO_MEMINFO, numbers, length) < 0) return null;
+    return numbers[8] ?? null;
   }
 
   function openLinkMonitor(): number {
@@ -228,7 +252,7 @@ export function loadLibc(): Libc {
   }
 
   // struct msghdr { name, namelen, iov, iovlen, control, controllen, flags }, reused by every call
-  const name = new Uint8Array(16);
+  const name = new Uint8Array(28);
   const control = new Uint8Array(64);
   const data = new Uint8Array(LONGEST_PAYLOAD + 1);
   const iovec = new BigUint64Array(2);
@@ -259,7 +283,7 @@ export function loadLibc(): Libc {
       throw error;
     }
     return {
-      source: name.slice(4, 8),
+      source: socketAddress(name),
       sourcePort: name[2]! << 8 | name[3]!,
       destination: packetInfoDestination(control, Number(headerView.getBigUint64(40, true))),
       payload: data.slice(0, length),
@@ -293,6 +317,7 @@ export function loadLibc(): Libc {
   return {
     waiterFor,
     openUdpSocket,
+    droppedDatagrams,
     receiveDatagram,
     interfaceIndex,
     openLinkMonitor,
@@ -336,13 +361,27 @@ export function loadLibc(): Libc {
   };
 }
 
-/** The destination in the IP_PKTINFO control message: struct in_pktinfo { ifindex, spec_dst, addr }. */
+/** The address in a struct sockaddr_in { family, port, addr } or sockaddr_in6 { ..., flow, addr }. */
+function socketAddress(name: Uint8Array<ArrayBuffer>): Uint8Array {
+  const isIpv6 = new DataView(name.buffer).getUint16(0, true) === AF_INET6;
+  return isIpv6 ? unmapped(name.slice(8, 24)) : name.slice(4, 8);
+}
+
+/**
+ * The destination in the IP_PKTINFO or IPV6_PKTINFO control message: struct in_pktinfo { ifindex,
+ * spec_dst, addr } or in6_pktinfo { addr, ifindex }.
+ */
 function packetInfoDestination(control: Uint8Array, length: number): Uint8Array {
   const view = new DataView(control.buffer);
-  if (
-    length >= 28 && view.getInt32(8, true) === IPPROTO_IP && view.getInt32(12, true) === IP_PKTINFO
-  ) {
-    return control.slice(24, 28);
-  }
+  const is = (level: number, type: number): boolean =>
+    view.getInt32(8, true) === level && view.getInt32(12, true) === type;
+  if (length >= 28 && is(IPPROTO_IP, IP_PKTINFO)) return control.slice(24, 28);
+  if (length >= 36 && is(IPPROTO_IPV6, IPV6_PKTINFO)) return unmapped(control.slice(16, 32));
   return new Uint8Array(4);
+}
+
+/** An IPv6 socket gives IPv4 addresses as ::ffff:0:0/96 (RFC 4291, section 2.5.5.2). */
+function unmapped(address: Uint8Array): Uint8Array {
+  const isMapped = address.every((byte, index) => index >= 12 || byte === (index < 10 ? 0 : 0xff));
+  return isMapped ? address.slice(12) : address;
 }

@@ -10,7 +10,7 @@ const PAYLOAD_LIMIT = 1500;
 const RECEIVE_BUFFER_BYTES = 4 << 20;
 
 /**
- * Binds the port on all IPv4 addresses.
+ * Binds the port on all addresses, of IPv4 and IPv6.
  *
  * @throws {CaptureError} when it cannot be bound
  */
@@ -26,11 +26,13 @@ export function openUdpSource(native: Native, port: number): CaptureSource {
     );
   }
   const waiter = libc.waiterFor(fd);
+  let taken = 0;
 
   function drain(limit: number, take: (datagram: Datagram) => void): number {
     for (let count = 0; count < limit; count++) {
       const received = libc.receiveDatagram(fd, PAYLOAD_LIMIT);
       if (received === null) return count;
+      taken++;
       take({ protocol: UDP, destinationPort: port, ...received });
     }
     return limit;
@@ -40,6 +42,12 @@ export function openUdpSource(native: Native, port: number): CaptureSource {
     announcement: [`Kicking off UDP server to listen on port ${port}.`],
     wait: waiter.wait,
     drain,
+    counters() {
+      const dropped = libc.droppedDatagrams(fd);
+      if (dropped === null) return null;
+      // The kernel has put fragments together.
+      return { received: taken + dropped, dropped, droppedByInterface: 0, fragments: 0 };
+    },
     stop: waiter.wake,
     close() {
       waiter.close();
