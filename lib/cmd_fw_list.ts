@@ -77,12 +77,14 @@ async function listAsText(
 
 /** For a firewall whose own listing is no pleasure to read. */
 function listAsTable(host: Host, chains: readonly ListedChain[]): number {
-  const heading = ["ADDRESS", "MAY REACH", "PORT", "SECONDS LEFT", "STANZA", "SET"];
+  const what = ["ADDRESS", "MAY REACH", "PORT", "TRANSLATED TO"];
+  const heading = [...what, "SECONDS LEFT", "STANZA", "SET"];
   const rows = chains.flatMap(({ table, rules }) =>
     rules.map((rule) => [
       rule.source ?? "any",
       rule.destination ?? "any",
-      `${rule.protocol ?? "any"}/${rule.destinationPort ?? "any"}`,
+      portText(rule),
+      rule.translatedTo ?? (rule.target === "masquerade" ? "masquerade" : "-"),
       String(secondsLeft(rule, host.now()) ?? "-"),
       String(rule.stanza ?? "-"),
       `${table} ${rule.chain}`,
@@ -100,6 +102,13 @@ function listAsTable(host: Host, chains: readonly ListedChain[]): number {
     host.stdout(`${cells.join("  ").trimEnd()}\n`);
   }
   return EXIT.done;
+}
+
+/** Answers of a service are known by the port that they come from. */
+function portText({ protocol, sourcePort, destinationPort }: ListedRule): string {
+  return sourcePort === null
+    ? `${protocol ?? "any"}/${destinationPort ?? "any"}`
+    : `from ${protocol ?? "any"}/${sourcePort}`;
 }
 
 /** Tells why chains could not be read; whether there was anything to tell. */
@@ -145,6 +154,7 @@ function plain(chain: ListedChain, now: number): Record<string, unknown> {
       expires: rule.expires,
       secondsLeft: secondsLeft(rule, now),
       ...(rule.stanza === undefined ? {} : { stanza: rule.stanza }),
+      ...(rule.translatedTo === undefined ? {} : { translatedTo: rule.translatedTo }),
     })),
   };
 }

@@ -22,7 +22,7 @@ import {
   type SyslogFacility,
 } from "./conf_fwknopd_variables.ts";
 import { queueFaults } from "./conf_nfqueue.ts";
-import { parseHiddenPorts, parseNftChain, parseNftMark } from "./conf_nftables.ts";
+import { parseHiddenPorts, parseNftChains, parseNftMark } from "./conf_nftables.ts";
 import { errorAt, type Place, type Problem, sortProblems, warningAt } from "./conf_problem.ts";
 import {
   faultAt,
@@ -278,8 +278,8 @@ function parseValue(name: ServerVariableName, text: string): Parsed<Value> {
       return parseLogFormat(text);
     case "firewall-type":
       return parseFirewallType(text);
-    case "nft-chain":
-      return parseNftChain(text);
+    case "nft-chains":
+      return parseNftChains(text);
     case "nft-mark":
       return parseNftMark(text);
     case "hidden-ports":
@@ -360,21 +360,25 @@ function firewallChecks(
     problems.push(errorAt(contradicting.place, why, "choose one place for grants"));
   }
   if (type === "nftables") {
-    for (const name of WITHOUT_NFTABLES) {
-      if (config[name]) {
-        warn(name, "has no effect with nftables, which translates nothing here yet");
-      }
+    for (const name of ONLY_IPTABLES) {
+      if (config[name] !== true) warn(name, "has no effect with FIREWALL_TYPE nftables");
     }
   }
   return problems;
 }
 
-/** Flags that only iptables answers in this release. */
-const WITHOUT_NFTABLES = [
-  "ENABLE_IPT_FORWARDING",
-  "ENABLE_IPT_LOCAL_NAT",
-  "ENABLE_IPT_SNAT",
-  "ENABLE_IPT_OUTPUT",
+/** What only iptables has: its program and chains, and grants that are wider than asked for. */
+const ONLY_IPTABLES = [
+  "FIREWALL_EXE",
+  "IPT_INPUT_ACCESS",
+  "IPT_OUTPUT_ACCESS",
+  "IPT_FORWARD_ACCESS",
+  "IPT_DNAT_ACCESS",
+  "IPT_SNAT_ACCESS",
+  "IPT_MASQUERADE_ACCESS",
+  "ENABLE_FORWARD_DESTINATION",
+  "ENABLE_STRICT_SNAT",
+  "ENABLE_RULE_RENEWAL",
 ] as const;
 
 /** What to say of a setting that differs from its default but does nothing; null if it works. */

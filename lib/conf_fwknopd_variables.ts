@@ -17,7 +17,7 @@ export type ServerVariable =
   & { readonly effect: Effect; readonly initial: string | null }
   & (
     | { readonly kind: "text" | "absolute" | "flag" | "chain" | "facility" | "log-format" }
-    | { readonly kind: "firewall-type" | "nft-chain" | "nft-mark" | "hidden-ports" }
+    | { readonly kind: "firewall-type" | "nft-chains" | "nft-mark" | "hidden-ports" }
     | { readonly kind: "number"; readonly low: number; readonly high: number }
   );
 
@@ -222,7 +222,7 @@ export const SERVER_VARIABLES = {
   LOG_FORMAT: { kind: "log-format", effect: "works", initial: "text" },
   FIREWALL_TYPE: { kind: "firewall-type", effect: "works", initial: "iptables" },
   NFT_EXE: { kind: "text", effect: "works", initial: null },
-  NFT_ATTACH: { kind: "nft-chain", effect: "works", initial: null },
+  NFT_ATTACH: { kind: "nft-chains", effect: "works", initial: null },
   NFT_MARK: { kind: "nft-mark", effect: "works", initial: null },
   ENABLE_DEFAULT_DROP: { kind: "hidden-ports", effect: "works", initial: "N" },
   ENABLE_FIREWD_DIRECT: { kind: "flag", effect: "works", initial: "N" },
@@ -263,7 +263,7 @@ export type ServerValueOf<Row extends ServerVariable> = Row["kind"] extends "fla
   : Row["kind"] extends "facility" ? SyslogFacility
   : Row["kind"] extends "log-format" ? LogFormat
   : Row["kind"] extends "firewall-type" ? FirewallType
-  : Row["kind"] extends "nft-chain" ? NftChainName | NotSet<Row>
+  : Row["kind"] extends "nft-chains" ? readonly NftChainName[] | NotSet<Row>
   : Row["kind"] extends "nft-mark" ? number | NotSet<Row>
   : Row["kind"] extends "hidden-ports" ? readonly ProtocolPort[]
   : string | NotSet<Row>;

@@ -10,8 +10,19 @@ export interface NftChainName {
   readonly chain: string;
 }
 
-/** Reads NFT_ATTACH: family, table and chain, with blanks between them. */
-export function parseNftChain(text: string): Parsed<NftChainName> {
+/** Reads NFT_ATTACH: chains, one a hook, with commas between them. */
+export function parseNftChains(text: string): Parsed<readonly NftChainName[]> {
+  const chains: NftChainName[] = [];
+  for (const part of text.split(",")) {
+    const chain = parseNftChain(part.trim());
+    if (!chain.ok) return chain;
+    chains.push(chain.value);
+  }
+  return { ok: true, value: chains };
+}
+
+/** Reads a chain's name: family, table and chain, with blanks between them. */
+function parseNftChain(text: string): Parsed<NftChainName> {
   const [family = "", table = "", chain = "", ...more] = text.trim().split(/\s+/);
   const hint = "write the family, the table and the chain, as in: inet filter input";
   if (family !== "ip" && family !== "ip6" && family !== "inet") {

@@ -64,6 +64,8 @@ export interface ListedRule {
   readonly stanza?: number | null;
   /** Seconds by the firewall's own clock, where it has one. */
   readonly secondsLeft?: number | null;
+  /** Address, or address and port, that its packets go to, or seem to come from. */
+  readonly translatedTo?: string;
 }
 
 /** A chain of ours and its rules. */

@@ -1,7 +1,6 @@
 // nftables, planned: grants are elements of named sets with a time-out, so that the kernel ends
 // them whatever becomes of this program; all edits of a step are one transaction.
 
-import type { FirewallGrant } from "./auth_grant.ts";
 import type {
   AddOutcome,
   FirewallCall,
@@ -9,29 +8,35 @@ import type {
   FirewallRule,
   ListedChain,
   Plan,
-  RuleChoice,
   SetUpOutcome,
   TearDownOutcome,
 } from "./fw_firewall.ts";
 import {
-  choosePlace,
+  elementScript,
+  keyOf,
+  listingWords,
+  parseElements,
+  type Presence,
+} from "./fw_nftables_elements.ts";
+import { type ElementConfig, elementsOf } from "./fw_nftables_grant.ts";
+import {
+  choosePlaces,
   describePlace,
   OWN_TABLE,
   type Place,
   type PlaceConfig,
 } from "./fw_nftables_place.ts";
 import { parseRuleset, type Ruleset } from "./fw_nftables_ruleset.ts";
-import { JUMP, removalScript, setsIn, setUpScript } from "./fw_nftables_script.ts";
-import { elementScript, elementsOf, parseElements, setsFor } from "./fw_nftables_sets.ts";
+import { jumpOf, type Layout, removalScript, setsIn, setUpScript } from "./fw_nftables_script.ts";
+import { GRANT_SETS, hooksFor, isMap, type PlacedSet, setsFor } from "./fw_nftables_sets.ts";
 import type { ProgramResult } from "./host.ts";
 
 /** What the planner needs of fwknopd.conf, by its variables' names. */
-export interface NftablesConfig extends PlaceConfig {
+export interface NftablesConfig extends PlaceConfig, ElementConfig {
   /** Null: {@linkcode NFT_PROGRAM}, or whatever runs its calls for it. */
   readonly NFT_EXE: string | null;
   readonly FLUSH_IPT_AT_INIT: boolean;
   readonly FLUSH_IPT_AT_EXIT: boolean;
-  readonly ENABLE_DESTINATION_RULE: boolean;
 }
 
 /** The program whose calls this planner yields where NFT_EXE names no other. */
@@ -42,42 +47,60 @@ const JUMP_GONE = "the jump to our chain is gone";
 /** Milliseconds after which a call is given up: well past a long ruleset. */
 const CALL_TIMEOUT = 60_000;
 
+/** How often elements that come and go between looking and putting them in are looked for again. */
+const ATTEMPTS = 3;
+
 type Step<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly reason: string };
 
+type Addition = { readonly ok: true } | {
+  readonly ok: false;
+  readonly reason: string;
+  readonly status: number;
+  /** Whether elements were there, or not there, unlike what was expected. */
+  readonly surprised: boolean;
+};
+
 /**
- * The planner for nftables. It remembers the place that its last set-up found, since grants are
- * elements of sets in that place.
+ * The planner for nftables. It remembers the places that its last set-up found, since grants are
+ * elements of sets in those places.
  *
  * @param config variables of fwknopd.conf
  */
 export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
-  const { ENABLE_DESTINATION_RULE: destination } = config;
   const program = config.NFT_EXE ?? NFT_PROGRAM;
-  let place: Place | null = null;
+  const hooks = hooksFor(config);
+  let layout: Layout | null = null;
 
-  function* inspect(): Plan<Step<{ ruleset: Ruleset; place: Place }>> {
-    const found = yield* readRuleset(program);
-    if (!found.ok) return found;
-    const choice = choosePlace(config, found.ruleset);
-    return choice.ok ? { ...found, place: choice.place } : choice;
+  function layoutOf(places: readonly Place[]): Layout {
+    const tableFor = (hook: PlacedSet["hook"]) =>
+      places.find((place) => place.hook === hook)?.table ?? OWN_TABLE;
+    return { places, sets: setsFor(config, tableFor) };
   }
 
-  function* complete(flush: boolean): Plan<Step<{ ruleset: Ruleset; place: Place }>> {
+  function* inspect(): Plan<Step<{ ruleset: Ruleset; layout: Layout }>> {
+    const found = yield* readRuleset(program);
+    if (!found.ok) return found;
+    const choice = choosePlaces(config, found.ruleset, hooks);
+    return choice.ok ? { ...found, layout: layoutOf(choice.places) } : choice;
+  }
+
+  function* complete(flush: boolean): Plan<Step<{ ruleset: Ruleset; layout: Layout }>> {
     const found = yield* inspect();
     if (!found.ok) return found;
-    const script = setUpScript(found.place, found.ruleset, destination, flush);
+    const script = setUpScript(found.layout, found.ruleset, flush);
     const [result] = yield [scriptCall(program, script)];
     if (result?.status !== 0) return { ok: false, reason: explain(program, script, result) };
-    place = found.place;
+    layout = found.layout;
     return found;
   }
 
   function* setUp(flush: boolean): Plan<SetUpOutcome> {
     const done = yield* complete(flush);
     if (!done.ok) return done;
-    const lines = [describePlace(done.place)];
+    const lines = describe(done.layout);
     if (flush) return { ok: true, lines, kept: [] };
-    const chains = yield* listSets(program, done.ruleset, [done.place]);
+    const there = done.layout.sets.filter((set) => has(done.ruleset, set));
+    const chains = yield* listSets(program, there);
     return { ok: true, lines, kept: chains.flatMap(({ rules }) => rules.flatMap(keptRule)) };
   }
 
@@ -85,69 +108,92 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     rules: readonly FirewallRule[],
     renewed: ReadonlySet<FirewallRule> = new Set(),
   ): Plan<AddOutcome> {
-    const all = new Set(rules);
-    let first = yield* addElements(rules, renewed);
+    let first = yield* addElements(
+      new Map(rules.map((rule) => [rule, renewed.has(rule) ? "renewed" : "new"])),
+    );
     // One that is about to end is no longer known, but still there.
-    if (!first.ok && first.exists) first = yield* addElements(rules, all);
+    if (!first.ok && first.surprised) first = yield* addWhateverIsThere(rules);
     if (first.ok) return { ok: true, repaired: [], lost: [] };
     // Somebody may have flushed the ruleset, such as by loading it again from its file.
-    const before = place;
+    const before = layout;
     const done = yield* complete(false);
     if (!done.ok) {
       return { ok: false, reason: done.reason, blames: "firewall", repaired: [], lost: [] };
     }
-    const { family, table } = done.place.table;
-    const there = setsIn(done.ruleset, done.place.table);
-    const lost = setsFor(family, destination).map(({ name }) => name)
-      .filter((name) => !there.includes(name)).map((name) => `${family} ${table} ${name}`);
-    const moved = before === null || describePlace(before) !== describePlace(done.place);
-    const repaired = lost.length > 0 || moved || first.reason === JUMP_GONE
-      ? [describePlace(done.place)]
-      : [];
-    const second = yield* addElements(rules, all);
+    const lost = done.layout.sets.filter((set) => !has(done.ruleset, set))
+      .map(({ name, table }) => `${table.family} ${table.table} ${name}`);
+    const lines = describe(done.layout);
+    const moved = before === null || describe(before).join() !== lines.join();
+    const repaired = lost.length > 0 || moved || first.reason === JUMP_GONE ? lines : [];
+    const second = yield* addWhateverIsThere(rules);
     if (second.ok) return { ok: true, repaired, lost };
     const blames = second.status === 1 ? "rules" : "firewall";
     return { ok: false, reason: second.reason, blames, repaired, lost };
   }
 
-  /** In a chain of somebody else, the same call looks whether the jump is still there. */
-  function* addElements(
-    rules: readonly FirewallRule[],
-    mayExist: ReadonlySet<FirewallRule>,
-  ): Plan<{ ok: true } | { ok: false; reason: string; status: number; exists?: boolean }> {
-    if (place === null) return { ok: false, reason: "nothing is set up", status: 1 };
-    const { table } = place;
-    const elements = rules.flatMap((rule) => elementScript(table, rule, mayExist.has(rule)));
+  /**
+   * What a map's element leads to cannot change while it is there, so those are looked for; in
+   * sets it does not matter.
+   */
+  function* addWhateverIsThere(rules: readonly FirewallRule[]): Plan<Addition> {
+    const maps = (layout?.sets ?? []).filter((set) =>
+      isMap(set) && rules.some((rule) => holds(set, rule))
+    );
+    let last: Addition = { ok: false, reason: "", status: 1, surprised: true };
+    for (let attempt = 0; !last.ok && last.surprised && attempt < ATTEMPTS; attempt++) {
+      const listed = maps.length === 0 ? [] : yield* listSets(program, maps);
+      const there = new Set(
+        listed.flatMap((chain) => chain.rules).map((rule) => identityOf(rule)),
+      );
+      const presence = (rule: FirewallRule): Presence => {
+        if (!maps.some((set) => holds(set, rule))) return "renewed";
+        return there.has(identityOf(rule)) ? "replaced" : "new";
+      };
+      last = yield* addElements(new Map(rules.map((rule) => [rule, presence(rule)])));
+    }
+    return last;
+  }
+
+  /** In chains of somebody else, the same call looks whether the jumps are still there. */
+  function* addElements(rules: ReadonlyMap<FirewallRule, Presence>): Plan<Addition> {
+    if (layout === null) {
+      return { ok: false, reason: "nothing is set up", status: 1, surprised: false };
+    }
+    const elements = [...rules].flatMap(([rule, presence]) => elementScript(rule, presence));
+    const attached = layout.places.filter(({ kind }) => kind === "attached");
+    const used = attached.filter(({ hook }) =>
+      layout?.sets.some((set) => set.hook === hook && rules.keys().some((rule) => holds(set, rule)))
+    );
     // `list chain` would fetch all elements of the table's sets, and with JSON nft takes no script.
-    const look = place.kind === "attached" ? [`list ruleset ${table.family}`] : [];
-    const script = [...elements, ...look];
+    const looks = [...new Set(used.map(({ table }) => `list ruleset ${table.family}`))];
+    const script = [...elements, ...looks];
     const [result] = yield [scriptCall(program, script)];
     if (result?.status !== 0) {
       const reason = explain(program, script, result);
-      const exists = /File exists/.test(result?.stderr ?? "");
-      return { ok: false, reason, status: result?.status ?? 127, exists };
+      const deletes = rules.values().some((presence) => presence === "replaced");
+      const surprise = deletes ? /File exists|No such file/ : /File exists/;
+      const surprised = surprise.test(result?.stderr ?? "");
+      return { ok: false, reason, status: result?.status ?? 127, surprised };
     }
-    if (look.length === 0 || result.stdout.includes(JUMP)) return { ok: true };
-    return { ok: false, reason: JUMP_GONE, status: 1 };
+    if (used.every(({ hook }) => result.stdout.includes(jumpOf(hook)))) return { ok: true };
+    return { ok: false, reason: JUMP_GONE, status: 1, surprised: false };
   }
 
   function* list(): Plan<readonly ListedChain[]> {
     const found = yield* readRuleset(program);
     if (!found.ok) {
-      const { family, table } = place?.table ?? config.NFT_ATTACH ?? OWN_TABLE;
-      return setsFor(family, destination).map(({ name: chain }) => ({
-        table: `${family} ${table}`,
+      const sets = layout?.sets ?? setsFor(config, () => config.NFT_ATTACH?.[0] ?? OWN_TABLE);
+      return sets.map(({ table, name: chain }) => ({
+        table: `${table.family} ${table.table}`,
         chain,
         exists: false,
         problem: found.reason,
         rules: [],
       }));
     }
-    return yield* listSets(
-      program,
-      found.ruleset,
-      found.ruleset.tables.map((table) => ({ table })),
-    );
+    const { ruleset } = found;
+    const sets = ruleset.tables.flatMap((table) => GRANT_SETS.map((set) => ({ ...set, table })));
+    return yield* listSets(program, sets.filter((set) => has(ruleset, set)));
   }
 
   return {
@@ -158,10 +204,10 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     endsByItself: true,
     *check() {
       const found = yield* inspect();
-      return found.ok ? { ok: true, lines: [describePlace(found.place)] } : found;
+      return found.ok ? { ok: true, lines: describe(found.layout) } : found;
     },
     setUp,
-    rulesFor: (grant) => rulesFor(grant, place, destination),
+    rulesFor: (grant) => elementsOf(grant, (layout ?? layoutOf([])).sets, config),
     add,
     // deno-lint-ignore require-yield -- the kernel has ended them already
     *remove(rules) {
@@ -170,7 +216,8 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     *tearDown(): Plan<TearDownOutcome> {
       const found = yield* readRuleset(program);
       if (!found.ok) return found;
-      const script = removalScript(found.ruleset, place?.table ?? config.NFT_ATTACH, null);
+      const tables = layout?.places.map(({ table }) => table) ?? config.NFT_ATTACH ?? [];
+      const script = removalScript(found.ruleset, tables, []);
       if (script.length === 0) return { ok: true };
       const [result] = yield [scriptCall(program, script)];
       if (result?.status === 0) return { ok: true };
@@ -181,9 +228,29 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
   };
 }
 
-function rulesFor(grant: FirewallGrant, place: Place | null, destination: boolean): RuleChoice {
-  if (grant.kind === "access") return elementsOf(grant, place?.table ?? OWN_TABLE, destination);
-  return { ok: false, reason: "nftables translates no addresses in this release" };
+function describe({ places, sets }: Layout): string[] {
+  const translates = sets.some(({ action }) => action !== "accept");
+  const lines = places.map(describePlace);
+  return [
+    ...new Set(lines),
+    ...(translates ? ["nftables: addresses are translated in table inet spa"] : []),
+  ];
+}
+
+/** Whether the set is in force, with whatever is in it. */
+function has(ruleset: Ruleset, { name, table }: PlacedSet): boolean {
+  return setsIn(ruleset, table).some((set) => set.name === name);
+}
+
+function holds({ name, table }: PlacedSet, rule: FirewallRule): boolean {
+  return rule.chain === name && rule.table === `${table.family} ${table.table}`;
+}
+
+/** Two of the same cannot be in a map. */
+function identityOf(
+  { table, chain, text }: Pick<FirewallRule, "table" | "chain" | "text">,
+): string {
+  return `${table} ${chain} ${keyOf(text)}`;
 }
 
 function keptRule(listed: ListedChain["rules"][number]): FirewallRule[] {
@@ -200,23 +267,14 @@ function* readRuleset(program: string): Plan<Step<{ ruleset: Ruleset }>> {
   return { ok: false, reason: `${program} does not list the ruleset as JSON` };
 }
 
-function* listSets(
-  program: string,
-  ruleset: Ruleset,
-  places: readonly Pick<Place, "table">[],
-): Plan<ListedChain[]> {
-  const sets = places.flatMap(({ table }) =>
-    setsIn(ruleset, table).map((name) => ({ ...table, name }))
-  );
+function* listSets(program: string, sets: readonly PlacedSet[]): Plan<ListedChain[]> {
   if (sets.length === 0) return [];
-  const results = yield sets.map(({ family, table, name }) =>
-    readingCall(program, "--json", "list", "set", family, table, name)
-  );
+  const results = yield sets.map((set) => readingCall(program, "--json", ...listingWords(set)));
   return sets.map((set, index) => {
     const result = results[index];
     const rules = result?.status === 0 ? parseElements(result.stdout, set) : null;
     return {
-      table: `${set.family} ${set.table}`,
+      table: `${set.table.family} ${set.table.table}`,
       chain: set.name,
       exists: true,
       problem: rules === null ? explain(program, [], result) : null,

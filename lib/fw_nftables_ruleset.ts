@@ -3,6 +3,9 @@
 
 import type { NftChainName } from "./conf_nftables.ts";
 
+/** The hooks whose chains drop packets or let them pass. */
+export type FilterHook = "input" | "forward" | "output";
+
 /** A table. */
 export type NftTable = Pick<NftChainName, "family" | "table">;
 
@@ -24,12 +27,13 @@ export interface NftChain extends NftChainName {
   readonly rules: readonly NftRule[];
 }
 
-/** A named set. */
+/** A named set or map. */
 export interface NftSet extends NftTable {
   readonly name: string;
+  readonly kind: "set" | "map";
 }
 
-/** All tables, chains and sets in force. */
+/** All tables, chains, sets and maps in force. */
 export interface Ruleset {
   readonly tables: readonly NftTable[];
   readonly chains: readonly NftChain[];
@@ -78,10 +82,12 @@ export function parseRuleset(text: string): Ruleset | null {
       })),
     }];
   });
-  const sets = objects.flatMap(({ set }): NftSet[] => {
-    const family = isRecord(set) ? familyOf(set.family) : null;
-    if (!isRecord(set) || family === null) return [];
-    return [{ family, table: String(set.table), name: String(set.name) }];
+  const sets = objects.flatMap(({ set, map }): NftSet[] => {
+    const one = set ?? map;
+    const family = isRecord(one) ? familyOf(one.family) : null;
+    if (!isRecord(one) || family === null) return [];
+    const kind = set === undefined ? "map" : "set";
+    return [{ family, table: String(one.table), name: String(one.name), kind }];
   });
   return { tables, chains, sets };
 }
@@ -143,10 +149,17 @@ function isSilent(statement: Readonly<Record<string, unknown>>): boolean {
   return "counter" in statement || "log" in statement || "mangle" in statement;
 }
 
-/** Base chains that every packet to this host passes and that drop what nobody accepts. */
-export function closedChains(ruleset: Ruleset): NftChain[] {
+/** The hooks that packets pass on their way; see nft(8), table 6. */
+const PATHS: Readonly<Record<FilterHook, readonly string[]>> = {
+  input: ["prerouting", "input"],
+  forward: ["prerouting", "forward", "postrouting"],
+  output: ["output", "postrouting"],
+};
+
+/** Base chains that every packet passes on its way through a hook, and that drop what nobody accepts. */
+export function closedChains(ruleset: Ruleset, hook: FilterHook): NftChain[] {
   return ruleset.chains.filter((chain) =>
-    (chain.hook === "input" || chain.hook === "prerouting") && isClosed(ruleset, chain)
+    chain.hook !== null && PATHS[hook].includes(chain.hook) && isClosed(ruleset, chain)
   );
 }
 

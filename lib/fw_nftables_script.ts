@@ -1,127 +1,126 @@
-// The text for `nft -f` that puts sets and rules in their place, and takes them away again. Each
+// The text for `nft -f` that puts sets and rules in their places, and takes them away again. Each
 // script is one transaction: the kernel applies all of it or nothing.
 
 import { HIDE_PRIORITY, MARK_PRIORITY, OWN_TABLE, type Place } from "./fw_nftables_place.ts";
 import {
+  type FilterHook,
   isRecord,
   type NftRule,
+  type NftSet,
   type NftTable,
   type Ruleset,
   sameTable,
 } from "./fw_nftables_ruleset.ts";
-import { GRANT_SETS, setMatch, setsFor, setType } from "./fw_nftables_sets.ts";
+import {
+  GRANT_SETS,
+  isMap,
+  lookUp,
+  type NatHook,
+  type PlacedSet,
+  setDeclaration,
+} from "./fw_nftables_sets.ts";
 import type { ProtocolPort } from "./net_port.ts";
 
+/** Where everything of a configuration is. */
+export interface Layout {
+  readonly places: readonly Place[];
+  readonly sets: readonly PlacedSet[];
+}
+
 /** Our chain in a table of somebody else. */
-export const ATTACHED_CHAIN = "spa_input";
-/** The comment of the jump to it, by which we know it again. */
+function attachedChain(hook: FilterHook): string {
+  return `spa_${hook}`;
+}
+const ATTACHED_CHAINS: readonly string[] = (["input", "forward", "output"] as const)
+  .map(attachedChain);
+
+/** The comment of the jumps to them, by which we know them again. */
 const JUMP_COMMENT = "spa: single packet authorization";
-/** The jump, as nft reads and lists it. */
-export const JUMP = `jump ${ATTACHED_CHAIN} comment "${JUMP_COMMENT}"`;
+
+/** The jump of a hook, as nft reads and lists it. */
+export function jumpOf(hook: FilterHook): string {
+  return `jump ${attachedChain(hook)} comment "${JUMP_COMMENT}"`;
+}
+
+/** Priorities of our chains that translate: ahead of others, so that a grant's target counts. */
+const NAT_PRIORITIES: Readonly<Record<NatHook, number>> = { prerouting: -110, postrouting: 90 };
 
 /**
  * Puts everything in its place, whatever is there of an earlier run.
  *
  * @param flush whether grants of an earlier run end
  */
-export function setUpScript(
-  place: Place,
-  ruleset: Ruleset,
-  destination: boolean,
-  flush: boolean,
-): string[] {
-  const { family, table } = place.table;
-  const home = `${family} ${table}`;
-  const sets = setsFor(family, destination);
-  const addSets = sets.map((set) =>
-    `add set ${home} ${set.name} { type ${setType(set)}; flags timeout; }`
-  );
-  const lookUp = (chain: string, verdict: string): string[] =>
-    sets.map((set) => `add rule ${home} ${chain} ${setMatch(set)} ${verdict}`);
-  const removed = removalScript(ruleset, place.table, flush ? null : place.table);
+export function setUpScript(layout: Layout, ruleset: Ruleset, flush: boolean): string[] {
+  const { places, sets } = layout;
+  const usesOwnTable = sets.some(({ table }) => sameTable(table, OWN_TABLE));
+  return [
+    ...removalScript(ruleset, places.map(({ table }) => table), flush ? [] : sets),
+    ...(usesOwnTable ? [`add table ${homeOf(OWN_TABLE)}`] : []),
+    ...sets.map((set) =>
+      `add ${isMap(set) ? "map" : "set"} ${homeOf(set.table)} ${set.name} ${setDeclaration(set)}`
+    ),
+    ...places.flatMap((place) => placeRules(place, setsAt(sets, place.hook))),
+    ...(["prerouting", "postrouting"] as const).flatMap((hook) =>
+      translation(hook, setsAt(sets, hook))
+    ),
+  ];
+}
+
+function setsAt(sets: readonly PlacedSet[], hook: FilterHook | NatHook): PlacedSet[] {
+  return sets.filter((set) => set.hook === hook);
+}
+
+function homeOf({ family, table }: NftTable): string {
+  return `${family} ${table}`;
+}
+
+function placeRules(place: Place, sets: readonly PlacedSet[]): string[] {
+  const { hook } = place;
+  const home = homeOf(place.table);
+  const lookUps = (chain: string, verdict?: string): string[] =>
+    sets.map((set) => `add rule ${home} ${chain} ${lookUp(set, verdict)}`);
   switch (place.kind) {
-    case "attached":
+    case "attached": {
+      const chain = attachedChain(hook);
       return [
-        ...removed,
-        ...addSets,
-        `add chain ${home} ${ATTACHED_CHAIN}`,
-        ...lookUp(ATTACHED_CHAIN, "accept"),
-        `insert rule ${home} ${place.chain.chain} ${JUMP}`,
+        `add chain ${home} ${chain}`,
+        ...lookUps(chain),
+        `insert rule ${home} ${place.chain.chain} ${jumpOf(hook)}`,
       ];
+    }
     case "own":
       return [
-        ...removed,
-        `add table ${home}`,
-        ...addSets,
-        baseChain(home, HIDE_PRIORITY),
-        `add rule ${home} input iif lo accept`,
-        `add rule ${home} input ct state established,related accept`,
-        ...lookUp("input", "accept"),
+        baseChain("filter", hook, HIDE_PRIORITY),
+        `add rule ${home} ${hook} iif lo accept`,
+        `add rule ${home} ${hook} ct state established,related accept`,
+        ...lookUps(hook),
         ...hidingRules(home, place.hidden),
       ];
-    case "mark":
-      return [
-        ...removed,
-        `add table ${home}`,
-        ...addSets,
-        baseChain(home, MARK_PRIORITY),
-        ...lookUp("input", `meta mark set meta mark | 0x${place.mark.toString(16)}`),
-      ];
+    case "mark": {
+      const verdict = `meta mark set meta mark | 0x${place.mark.toString(16)}`;
+      return [baseChain("filter", hook, MARK_PRIORITY), ...lookUps(hook, verdict)];
+    }
+    case "open":
+      return [baseChain("filter", hook, HIDE_PRIORITY), ...lookUps(hook)];
   }
 }
 
-/**
- * Takes away what is ours, wherever an earlier configuration had put it.
- *
- * @param place a table where our chain is known as ours even without a jump; null for none
- * @param keepSets the table whose sets stay, with their grants; null for none
- */
-export function removalScript(
-  ruleset: Ruleset,
-  place: NftTable | null,
-  keepSets: NftTable | null,
-): string[] {
-  return ruleset.tables.flatMap((table) => {
-    const home = `${table.family} ${table.table}`;
-    const keeps = keepSets !== null && sameTable(table, keepSets);
-    const chains = ruleset.chains.filter((chain) => sameTable(chain, table));
-    if (sameTable(table, OWN_TABLE)) {
-      if (!keeps) return [`delete table ${home}`];
-      return chains.flatMap(({ chain }) => [
-        `flush chain ${home} ${chain}`,
-        `delete chain ${home} ${chain}`,
-      ]);
-    }
-    const jumps = chains.flatMap(({ chain, rules }) =>
-      rules.filter(isOurJump).map(({ handle }) => `delete rule ${home} ${chain} handle ${handle}`)
-    );
-    const isOurs = jumps.length > 0 || (place !== null && sameTable(table, place));
-    if (!isOurs) return [];
-    const chain = chains.find((one) => one.chain === ATTACHED_CHAIN);
-    return [
-      ...jumps,
-      ...(chain === undefined
-        ? []
-        : [`flush chain ${home} ${chain.chain}`, `delete chain ${home} ${chain.chain}`]),
-      ...(keeps ? [] : setsIn(ruleset, table).map((name) => `delete set ${home} ${name}`)),
-    ];
-  });
+function translation(hook: NatHook, sets: readonly PlacedSet[]): string[] {
+  if (sets.length === 0) return [];
+  return [
+    baseChain("nat", hook, NAT_PRIORITIES[hook]),
+    ...sets.map((set) => `add rule ${homeOf(OWN_TABLE)} ${hook} ${lookUp(set)}`),
+  ];
 }
 
-function isOurJump({ comment, statements }: NftRule): boolean {
-  return comment === JUMP_COMMENT &&
-    statements.some(({ jump }) => isRecord(jump) && jump.target === ATTACHED_CHAIN);
-}
-
-/** Names of our sets that are in a table. */
-export function setsIn(ruleset: Ruleset, table: NftTable): string[] {
-  return GRANT_SETS.map(({ name }) => name)
-    .filter((name) => ruleset.sets.some((set) => set.name === name && sameTable(set, table)));
-}
-
-function baseChain(home: string, priority: number): string {
-  return `add chain ${home} input ` +
-    `{ type filter hook input priority ${priority}; policy accept; }`;
+/** A base chain in our own table, named as its hook. */
+function baseChain(
+  type: "filter" | "nat",
+  hook: FilterHook | NatHook,
+  priority: number,
+): string {
+  return `add chain ${homeOf(OWN_TABLE)} ${hook} ` +
+    `{ type ${type} hook ${hook} priority ${priority}; policy accept; }`;
 }
 
 function hidingRules(home: string, hidden: readonly ProtocolPort[]): string[] {
@@ -130,4 +129,52 @@ function hidingRules(home: string, hidden: readonly ProtocolPort[]): string[] {
     if (ports.length === 0) return [];
     return [`add rule ${home} input ${protocol} dport { ${ports.join(", ")} } drop`];
   });
+}
+
+/**
+ * Takes away what is ours, wherever an earlier configuration had put it.
+ *
+ * @param tables where our chains are known as ours even without a jump
+ * @param keep sets that stay, with their grants
+ */
+export function removalScript(
+  ruleset: Ruleset,
+  tables: readonly NftTable[],
+  keep: readonly PlacedSet[],
+): string[] {
+  return ruleset.tables.flatMap((table) => {
+    const home = homeOf(table);
+    const chains = ruleset.chains.filter((chain) => sameTable(chain, table));
+    const stays = ({ name }: NftSet): boolean =>
+      keep.some((set) => set.name === name && sameTable(set.table, table));
+    const isOwn = sameTable(table, OWN_TABLE);
+    const sets = isOwn
+      ? ruleset.sets.filter((set) => sameTable(set, table))
+      : setsIn(ruleset, table);
+    if (isOwn && !sets.some(stays)) return [`delete table ${home}`];
+    const jumps = chains.flatMap(({ chain, rules }) =>
+      rules.filter(isOurJump).map(({ handle }) => `delete rule ${home} ${chain} handle ${handle}`)
+    );
+    const isOurs = isOwn || jumps.length > 0 || tables.some((one) => sameTable(one, table));
+    if (!isOurs) return [];
+    return [
+      ...jumps,
+      ...chains.filter(({ chain }) => isOwn || ATTACHED_CHAINS.includes(chain))
+        .flatMap(({ chain }) => [`flush chain ${home} ${chain}`, `delete chain ${home} ${chain}`]),
+      ...sets.filter((set) => !stays(set)).map(({ kind, name }) =>
+        `delete ${kind} ${home} ${name}`
+      ),
+    ];
+  });
+}
+
+function isOurJump({ comment, statements }: NftRule): boolean {
+  return comment === JUMP_COMMENT &&
+    statements.some(({ jump }) => isRecord(jump) && ATTACHED_CHAINS.includes(String(jump.target)));
+}
+
+/** Sets of our names that are in a table. */
+export function setsIn(ruleset: Ruleset, table: NftTable): NftSet[] {
+  const names = new Set(GRANT_SETS.map(({ name }) => name));
+  return ruleset.sets.filter((set) => names.has(set.name) && sameTable(set, table));
 }

@@ -1,135 +1,207 @@
-// The sets that hold grants: their names, their elements, and the rules that look packets up.
+// The sets and maps that hold grants: their names and types, and the rules that look packets up
+// in them. What is put into them is next door, in fw_nftables_elements.ts.
 
-import type { FirewallRule, ListedRule, RuleChoice } from "./fw_firewall.ts";
-import type { AccessGrant } from "./auth_grant.ts";
-import { isRecord, type NftSet, type NftTable, parseObjects } from "./fw_nftables_ruleset.ts";
-import { type IpVersion, parseIp } from "./net_address.ts";
-import { formatPorts } from "./net_port.ts";
+import type { FilterHook, NftTable } from "./fw_nftables_ruleset.ts";
+import type { IpVersion } from "./net_address.ts";
 
-/** One of our sets. */
-export interface GrantSet {
+/** The hooks where addresses are translated. */
+export type NatHook = "prerouting" | "postrouting";
+
+/** A part of a packet that sets are looked up by. */
+export type KeyField = "saddr" | "daddr" | "l4proto" | "sport" | "dport";
+
+/** What a kind of set is looked up by, where, and what becomes of packets that are in it. */
+interface SetShape {
+  /** Its name, with the IP version in place of `#`. */
   readonly name: string;
-  readonly version: IpVersion;
-  /** Whether elements name the address that packets go to. */
-  readonly destination: boolean;
+  readonly key: readonly KeyField[];
 }
+type FilterShape = SetShape & { readonly hook: FilterHook; readonly action: "accept" };
+type NatShape =
+  & SetShape
+  & ({ readonly hook: "prerouting"; readonly action: "dnat" } | {
+    readonly hook: "postrouting";
+    readonly action: "snat" | "masquerade";
+  });
+
+const SHAPES = {
+  access: {
+    name: "spa_access#",
+    hook: "input",
+    key: ["saddr", "l4proto", "dport"],
+    action: "accept",
+  },
+  accessTo: {
+    name: "spa_access#_to",
+    hook: "input",
+    key: ["saddr", "daddr", "l4proto", "dport"],
+    action: "accept",
+  },
+  output: {
+    name: "spa_output#",
+    hook: "output",
+    key: ["daddr", "l4proto", "sport"],
+    action: "accept",
+  },
+  outputFrom: {
+    name: "spa_output#_from",
+    hook: "output",
+    key: ["saddr", "daddr", "l4proto", "sport"],
+    action: "accept",
+  },
+  forward: {
+    name: "spa_forward#",
+    hook: "forward",
+    key: ["saddr", "daddr", "l4proto", "dport"],
+    action: "accept",
+  },
+  forwardHost: {
+    name: "spa_forward#_host",
+    hook: "forward",
+    key: ["saddr", "daddr"],
+    action: "accept",
+  },
+  forwardAll: { name: "spa_forward#_all", hook: "forward", key: ["saddr"], action: "accept" },
+  dnat: {
+    name: "spa_dnat#",
+    hook: "prerouting",
+    key: ["saddr", "daddr", "l4proto", "dport"],
+    action: "dnat",
+  },
+  dnatAll: { name: "spa_dnat#_all", hook: "prerouting", key: ["saddr", "daddr"], action: "dnat" },
+  snat: {
+    name: "spa_snat#",
+    hook: "postrouting",
+    key: ["saddr", "daddr", "l4proto", "dport"],
+    action: "snat",
+  },
+  snatAll: { name: "spa_snat#_all", hook: "postrouting", key: ["saddr"], action: "snat" },
+  masquerade: {
+    name: "spa_masquerade#",
+    hook: "postrouting",
+    key: ["saddr", "daddr", "l4proto", "dport"],
+    action: "masquerade",
+  },
+  masqueradeAll: {
+    name: "spa_masquerade#_all",
+    hook: "postrouting",
+    key: ["saddr"],
+    action: "masquerade",
+  },
+} as const satisfies Readonly<Record<string, FilterShape | NatShape>>;
+
+/** What a set is for. */
+export type SetRole = keyof typeof SHAPES;
+
+/** One of our sets or maps. */
+export type GrantSet = (FilterShape | NatShape) & {
+  readonly role: SetRole;
+  readonly version: IpVersion;
+};
+
+/** One of our sets, in the table that holds it. */
+export type PlacedSet = GrantSet & { readonly table: NftTable };
 
 /** All sets that any configuration uses. */
-export const GRANT_SETS: readonly GrantSet[] = [
-  { name: "spa_access4", version: 4, destination: false },
-  { name: "spa_access6", version: 6, destination: false },
-  { name: "spa_access4_to", version: 4, destination: true },
-  { name: "spa_access6_to", version: 6, destination: true },
-];
+export const GRANT_SETS: readonly GrantSet[] = (Object.keys(SHAPES) as SetRole[]).flatMap((role) =>
+  ([4, 6] as const).map((version) => {
+    const shape = SHAPES[role];
+    return { ...shape, name: shape.name.replace("#", String(version)), role, version };
+  })
+);
 
-/** The sets that a table of this family can use. */
-export function setsFor(family: NftTable["family"], destination: boolean): GrantSet[] {
-  const unfit: IpVersion | null = family === "ip" ? 6 : family === "ip6" ? 4 : null;
-  return GRANT_SETS.filter((set) => set.destination === destination && set.version !== unfit);
+/** What sets depend on in fwknopd.conf, by its variables' names. */
+export interface SetConfig {
+  readonly ENABLE_DESTINATION_RULE: boolean;
+  readonly ENABLE_IPT_FORWARDING: boolean;
+  readonly ENABLE_IPT_LOCAL_NAT: boolean;
+  readonly ENABLE_IPT_SNAT: boolean;
+  readonly ENABLE_IPT_OUTPUT: boolean;
 }
 
-/** The type of a set's elements, as nft(8) writes it. */
-export function setType({ version, destination }: GrantSet): string {
-  const address = version === 4 ? "ipv4_addr" : "ipv6_addr";
-  const addresses = destination ? `${address} . ${address}` : address;
-  return `${addresses} . inet_proto . inet_service`;
-}
-
-/** What a rule matches packets on to look them up in a set. */
-export function setMatch({ name, version, destination }: GrantSet): string {
-  const header = version === 4 ? "ip" : "ip6";
-  const addresses = destination ? `${header} saddr . ${header} daddr` : `${header} saddr`;
-  return `${addresses} . meta l4proto . th dport @${name}`;
-}
-
-/** The elements of a grant; refused where the table is for the other IP version. */
-export function elementsOf(
-  grant: AccessGrant,
-  table: NftTable,
-  destination: boolean,
-): RuleChoice {
-  const source = parseIp(grant.source);
-  const target = parseIp(grant.destination);
-  if (source === null || target === null) {
-    const text = source === null ? grant.source : grant.destination;
-    return { ok: false, reason: `cannot open for "${text}": not an address` };
-  }
-  const set = setsFor(table.family, destination).find(({ version }) => version === source.version);
-  if (set === undefined) {
-    const reason = `table ${table.family} ${table.table} has no IPv${source.version} packets`;
-    return { ok: false, reason: `cannot open for ${source.text}: ${reason}` };
-  }
-  if (destination && target.version !== source.version) {
-    const reason = `packets to ${target.text} cannot come from ${source.text}`;
-    return { ok: false, reason: `cannot open: ${reason}` };
-  }
-  const addresses = destination ? `${source.text} . ${target.text}` : source.text;
-  const anywhere = source.version === 4 ? "0.0.0.0/0" : "::/0";
-  return {
-    ok: true,
-    rules: grant.ports.map(({ protocol, port }) => ({
-      kind: "access",
-      table: `${table.family} ${table.table}`,
-      chain: set.name,
-      text: `${addresses} . ${protocol} . ${port}`,
-      expires: grant.expires,
-      summary: `${source.text} -> ${destination ? target.text : anywhere} ${
-        formatPorts(grant.ports)
-      }`,
-      life: { seconds: grant.seconds, stanza: grant.stanza },
-    })),
-  };
+/** The hooks in which a configuration lets packets pass. */
+export function hooksFor(config: SetConfig): FilterHook[] {
+  return [
+    "input",
+    ...(config.ENABLE_IPT_OUTPUT ? ["output" as const] : []),
+    ...(config.ENABLE_IPT_FORWARDING ? ["forward" as const] : []),
+  ];
 }
 
 /**
- * The lines that put an element in with its whole time.
+ * The sets that a configuration uses.
  *
- * @param mayExist whether it may be there, with another time. It would keep that when it is added
- *   again, and one that ends this moment cannot be deleted: so it is added, deleted and added, all
- *   in one transaction. As the kernel takes some 15 ms more for that, one that is not expected is
- *   created, which fails if it is there
+ * @param tableFor the table of a hook's chain; IPv4 sets are left out of a table for IPv6, and
+ *   the other way round
  */
-export function elementScript(table: NftTable, rule: FirewallRule, mayExist: boolean): string[] {
-  const set = `element ${table.family} ${table.table} ${rule.chain}`;
-  const seconds = rule.life?.seconds ?? 0;
-  const comment = `stanza ${rule.life?.stanza ?? 0} _exp_${rule.expires}`;
-  const whole = `{ ${rule.text} timeout ${seconds}s comment "${comment}" }`;
-  if (!mayExist) return [`create ${set} ${whole}`];
-  return [`add ${set} ${whole}`, `delete ${set} { ${rule.text} }`, `add ${set} ${whole}`];
+export function setsFor(
+  config: SetConfig,
+  tableFor: (hook: FilterHook | NatHook) => NftTable,
+): PlacedSet[] {
+  const { ENABLE_DESTINATION_RULE: destination, ENABLE_IPT_FORWARDING: forwards } = config;
+  const translates = forwards || config.ENABLE_IPT_LOCAL_NAT;
+  const roles: SetRole[] = [
+    destination ? "accessTo" : "access",
+    ...(config.ENABLE_IPT_OUTPUT ? [destination ? "outputFrom" as const : "output" as const] : []),
+    ...(forwards ? ["forward", "forwardHost", "forwardAll"] as const : []),
+    ...(translates ? ["dnat", "dnatAll"] as const : []),
+    ...(forwards && config.ENABLE_IPT_SNAT
+      ? ["snat", "snatAll", "masquerade", "masqueradeAll"] as const
+      : []),
+  ];
+  return GRANT_SETS.filter(({ role }) => roles.includes(role)).flatMap((set) => {
+    const table = tableFor(set.hook);
+    const unfit = set.version === 4 ? "ip6" : "ip";
+    return table.family === unfit ? [] : [{ ...set, table }];
+  });
 }
 
+/** Whether elements lead to somewhere: nft(8) then calls the set a map. */
+export function isMap({ action }: Pick<GrantSet, "action">): boolean {
+  return action === "dnat" || action === "snat";
+}
+
+/** The declaration of a set for nft(8), behind its name. */
+export function setDeclaration(set: GrantSet): string {
+  const address = set.version === 4 ? "ipv4_addr" : "ipv6_addr";
+  const types = { saddr: address, daddr: address, l4proto: "inet_proto", sport: PORT, dport: PORT };
+  const key = set.key.map((field) => types[field]).join(" . ");
+  const value = set.action === "dnat" && set.key.includes("dport")
+    ? ` : ${address} . ${PORT}`
+    : isMap(set)
+    ? ` : ${address}`
+    : "";
+  return `{ type ${key}${value}; flags timeout; }`;
+}
+
+const PORT = "inet_service";
+
 /**
- * Reads the output of `nft --json list set ...`; null when it is not that. Elements of another
- * shape are left out.
+ * The rule that looks packets up in a set.
+ *
+ * @param verdict what becomes of those that a chain of {@linkcode FilterHook} finds
  */
-export function parseElements(text: string, { family, table, name }: NftSet): ListedRule[] | null {
-  const objects = parseObjects(text);
-  if (objects === null) return null;
-  const elements = objects.flatMap(({ set }) =>
-    isRecord(set) && Array.isArray(set.elem) ? set.elem : []
-  );
-  return elements.flatMap((element, index): ListedRule[] => {
-    const inner = isRecord(element) ? element.elem : null;
-    if (!isRecord(inner) || !isRecord(inner.val) || !Array.isArray(inner.val.concat)) return [];
-    // Addresses in our own spelling, so that the text is that of the rule that was added.
-    const parts = inner.val.concat.map(String).map((part) => parseIp(part)?.text ?? part);
-    const [source = null] = parts;
-    const [protocol = null, port = null] = parts.slice(-2);
-    const comment = /^stanza (\d+) _exp_(\d+)$/.exec(String(inner.comment ?? ""));
-    return [{
-      table: `${family} ${table}`,
-      chain: name,
-      number: index + 1,
-      target: null,
-      protocol,
-      source,
-      destination: parts.length === 4 ? parts[1] ?? null : null,
-      sourcePort: null,
-      destinationPort: port === null ? null : Number(port),
-      expires: comment === null ? null : Number(comment[2]),
-      text: parts.join(" . "),
-      stanza: comment === null ? null : Number(comment[1]),
-      secondsLeft: typeof inner.expires === "number" ? inner.expires : null,
-    }];
-  });
+export function lookUp(set: GrantSet, verdict = "accept"): string {
+  const ip = set.version === 4 ? "ip" : "ip6";
+  const fields = {
+    saddr: `${ip} saddr`,
+    daddr: `${ip} daddr`,
+    l4proto: "meta l4proto",
+    sport: "th sport",
+    dport: "th dport",
+  };
+  const key = set.key.map((field) => fields[field]).join(" . ");
+  switch (set.action) {
+    case "accept":
+      return `${key} @${set.name} ${verdict}`;
+    case "masquerade":
+      return `${key} @${set.name} masquerade`;
+    case "dnat": {
+      // The kernel translates ports of protocols that are known to have them.
+      const withPorts = set.key.includes("dport") ? "meta l4proto { tcp, udp } " : "";
+      return `${withPorts}dnat ${ip} to ${key} map @${set.name}`;
+    }
+    case "snat":
+      return `snat ${ip} to ${key} map @${set.name}`;
+  }
 }

@@ -161,6 +161,7 @@ Deno.test("errors name file, line, column, what is wrong and what would be right
     ],
     ["NFT_ATTACH inet filter in{put", /Invalid chain in NFT_ATTACH/],
     ["NFT_ATTACH inet filter input drop", /Invalid chain in NFT_ATTACH/],
+    ["NFT_ATTACH inet filter input,", /Invalid family in NFT_ATTACH/],
     ["NFT_MARK 0", /Invalid NFT_MARK/],
     ["NFT_MARK 0x100000000", /Invalid NFT_MARK/],
     ["ENABLE_DEFAULT_DROP Y", /needs the ports to hide\nhint: .*tcp\/22/],
@@ -209,8 +210,8 @@ Deno.test("what has no effect is a warning that names it", () => {
     ["CONFIG_FILE x", /CONFIG_FILE has no effect in a file/],
     ["NFT_ATTACH inet filter input", /NFT_ATTACH has no effect without FIREWALL_TYPE nftables/],
     [
-      "FIREWALL_TYPE nftables\nENABLE_IPT_SNAT Y",
-      /f\.conf:2:1: warning: ENABLE_IPT_SNAT has no effect with nftables/,
+      "FIREWALL_TYPE nftables\nENABLE_STRICT_SNAT N",
+      /f\.conf:2:1: warning: ENABLE_STRICT_SNAT has no effect with FIREWALL_TYPE nftables/,
     ],
     ["DIGEST_FILE x$FWKNOP_RUN_DIR/b", /f\.conf:1:14: warning: '\$' is a plain character/],
   ];
@@ -288,9 +289,12 @@ Deno.test("firewalld's variables do what those of iptables do, and leave iptable
 
 Deno.test("the places for grants of nftables are read", () => {
   const { config } = read(
-    "NFT_ATTACH  ip6 my-table in.1\nNFT_MARK 0x5BA\nENABLE_DEFAULT_DROP tcp/22, udp/1194",
+    "NFT_ATTACH  ip6 my-table in.1,inet filter  forward\nNFT_MARK 0x5BA\nENABLE_DEFAULT_DROP tcp/22, udp/1194",
   );
-  assert.deepEqual(config.NFT_ATTACH, { family: "ip6", table: "my-table", chain: "in.1" });
+  assert.deepEqual(config.NFT_ATTACH, [
+    { family: "ip6", table: "my-table", chain: "in.1" },
+    { family: "inet", table: "filter", chain: "forward" },
+  ]);
   assert.equal(config.NFT_MARK, 0x5ba);
   assert.deepEqual(config.ENABLE_DEFAULT_DROP, [
     { protocol: "tcp", port: 22 },

@@ -3,17 +3,20 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { AccessGrant, FirewallGrant } from "../lib/auth_grant.ts";
+import type { AccessGrant } from "../lib/auth_grant.ts";
 import type { Plan } from "../lib/fw_firewall.ts";
 import { NFT_PROGRAM, type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
-import { choosePlace, type PlaceConfig } from "../lib/fw_nftables_place.ts";
+import { choosePlaces, OWN_TABLE, type PlaceConfig } from "../lib/fw_nftables_place.ts";
 import {
   acceptsMark,
   closedChains,
+  type NftTable,
   parseRuleset,
   type Ruleset,
 } from "../lib/fw_nftables_ruleset.ts";
-import { elementScript, elementsOf, parseElements, setsFor } from "../lib/fw_nftables_sets.ts";
+import { elementScript, parseElements } from "../lib/fw_nftables_elements.ts";
+import { elementsOf } from "../lib/fw_nftables_grant.ts";
+import { hooksFor, type PlacedSet, setsFor } from "../lib/fw_nftables_sets.ts";
 import type { Native, ProgramCall, ProgramResult } from "../lib/host.ts";
 import { ipFromValue } from "../lib/net_address.ts";
 import { createFirewall } from "../lib/serve_firewall.ts";
@@ -34,6 +37,19 @@ const GRANT: AccessGrant = {
   seconds: 30,
   expires: 1_795_323_530,
 };
+
+const NAT_CONFIG: NftablesConfig = {
+  ...CONFIG,
+  ENABLE_IPT_FORWARDING: true,
+  ENABLE_IPT_SNAT: true,
+  ENABLE_IPT_OUTPUT: true,
+};
+
+/** The sets of a configuration, all of its chains being in one table. */
+function setsIn(table: NftTable, config: NftablesConfig = CONFIG): PlacedSet[] {
+  const hooks: readonly string[] = hooksFor(config);
+  return setsFor(config, (hook) => hooks.includes(hook) ? table : OWN_TABLE);
+}
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -126,7 +142,7 @@ Deno.test("closedChains() finds the base chains that drop what no rule accepts",
     ["a bridge", base("bridge f in", "drop"), false],
   ];
   for (const [title, objects, closed] of cases) {
-    assert.equal(closedChains(rulesetOf(...objects)).length, closed ? 1 : 0, title);
+    assert.equal(closedChains(rulesetOf(...objects), "input").length, closed ? 1 : 0, title);
   }
 });
 
@@ -156,19 +172,23 @@ const NAMED = { family: "inet", table: "filter", chain: "input" } as const;
 const HIDING = base("inet spa input", "accept");
 const HIDDEN = [{ protocol: "tcp", port: 22 }] as const;
 
-Deno.test("choosePlace() takes a place where a grant opens, and refuses every other", () => {
+Deno.test("choosePlaces() takes a place where a grant opens, and refuses every other", () => {
   const cases: [config: Partial<PlaceConfig>, objects: Json[], expected: string | RegExp][] = [
     [{}, ONE, "attached"],
     [{}, base("inet f in", "accept"), /nothing is hidden; set ENABLE_DEFAULT_DROP/],
     [{}, [...ONE, ...base("ip f in", "drop")], /more than one.*inet filter input, ip f in/],
     [{}, base("ip filter INPUT", "drop"), /set FIREWALL_TYPE iptables/],
     [{}, base("inet f in prerouting", "drop"), /no filter chain of the input hook/],
-    [{ NFT_ATTACH: NAMED }, ONE, "attached"],
-    [{ NFT_ATTACH: NAMED }, base("inet filter input", "accept"), "attached"],
-    [{ NFT_ATTACH: NAMED }, base("inet filter other", "drop"), /there is no chain inet filter in/],
-    [{ NFT_ATTACH: NAMED }, [...ONE, ...base("ip6 f in", "drop")], /ip6 f in drops, too/],
+    [{ NFT_ATTACH: [NAMED] }, ONE, "attached"],
+    [{ NFT_ATTACH: [NAMED] }, base("inet filter input", "accept"), "attached"],
     [
-      { NFT_ATTACH: { family: "ip", table: "a", chain: "in" } },
+      { NFT_ATTACH: [NAMED] },
+      base("inet filter other", "drop"),
+      /there is no chain inet filter in/,
+    ],
+    [{ NFT_ATTACH: [NAMED] }, [...ONE, ...base("ip6 f in", "drop")], /ip6 f in drops, too/],
+    [
+      { NFT_ATTACH: [{ family: "ip", table: "a", chain: "in" }] },
       [...base("ip a in", "drop"), ...base("ip6 b in", "drop")],
       "attached",
     ],
@@ -185,23 +205,24 @@ Deno.test("choosePlace() takes a place where a grant opens, and refuses every ot
     ],
   ];
   for (const [config, objects, expected] of cases) {
-    const choice = choosePlace({ ...CONFIG, ...config }, rulesetOf(...objects));
+    const choice = choosePlaces({ ...CONFIG, ...config }, rulesetOf(...objects), ["input"]);
     const title = JSON.stringify([config, objects]);
-    if (typeof expected === "string") assert.equal(choice.ok && choice.place.kind, expected, title);
-    else assert.match(choice.ok ? choice.place.kind : choice.reason, expected, title);
+    if (typeof expected === "string") {
+      assert.equal(choice.ok && choice.places[0]?.kind, expected, title);
+    } else assert.match(choice.ok ? "ok" : choice.reason, expected, title);
   }
 });
 
 Deno.test("an element names address, protocol and port, lasts its time and tells its stanza", () => {
-  const choice = elementsOf(GRANT, TABLE, false);
+  const choice = elementsOf(GRANT, setsIn(TABLE), CONFIG);
   assert(choice.ok);
   const [first, second] = choice.rules;
   assert(first && second);
   assert.equal(second.text, "192.0.2.10 . udp . 1194");
   const element = "element inet filter spa_access4 { 192.0.2.10 . tcp . 22";
   const whole = `${element} timeout 30s comment "stanza 3 _exp_1795323530" }`;
-  assert.deepEqual(elementScript(TABLE, first, false), [`create ${whole}`]);
-  assert.deepEqual(elementScript(TABLE, first, true), [
+  assert.deepEqual(elementScript(first, "new"), [`create ${whole}`]);
+  assert.deepEqual(elementScript(first, "renewed"), [
     `add ${whole}`,
     `delete ${element} }`,
     `add ${whole}`,
@@ -227,7 +248,8 @@ Deno.test("elementsOf() takes the set of the address's version, where the table 
   ];
   for (const [changes, family, destination, expected] of cases) {
     const grant = { ...GRANT, ...changes };
-    const choice = elementsOf(grant, { family, table: "t" }, destination);
+    const config = { ...CONFIG, ENABLE_DESTINATION_RULE: destination };
+    const choice = elementsOf(grant, setsIn({ family, table: "t" }, config), config);
     if (typeof expected !== "string") {
       assert.match(choice.ok ? "" : choice.reason, expected);
       continue;
@@ -245,19 +267,18 @@ Deno.test("parseElements() gives back the text, end and stanza of every element 
   fc.assert(
     fc.property(address, fc.boolean(), fc.nat(65535), fc.nat(1000), (source, to, port, stanza) => {
       const grant = { ...GRANT, source, destination: source, stanza };
-      const choice = elementsOf({ ...grant, ports: [{ protocol: "udp", port }] }, TABLE, to);
+      const config = { ...CONFIG, ENABLE_DESTINATION_RULE: to };
+      const sets = setsIn(TABLE, config);
+      const choice = elementsOf({ ...grant, ports: [{ protocol: "udp", port }] }, sets, config);
       assert(choice.ok);
       const [rule] = choice.rules;
-      const set = setsFor("inet", to).find(({ name }) => name === rule?.chain);
+      const set = sets.find(({ name }) => name === rule?.chain);
       assert(rule && set);
-      const [script = ""] = elementScript(TABLE, rule, false);
+      const [script = ""] = elementScript(rule, "new");
       const [, key = "", comment] = /\{ (.*) timeout .* comment "(.*)" \}$/.exec(script) ?? [];
       const concat = key.split(" . ").map((part) => /^\d+$/.test(part) ? Number(part) : part);
       const elem = [{ elem: { val: { concat }, timeout: 30, expires: 29, comment } }];
-      const [listed, ...more] = parseElements(json([{ set: { ...TABLE, elem } }]), {
-        ...TABLE,
-        name: set.name,
-      }) ?? [];
+      const [listed, ...more] = parseElements(json([{ set: { ...TABLE, elem } }]), set) ?? [];
       assert.equal(more.length, 0);
       assert.deepEqual(
         [
@@ -275,7 +296,8 @@ Deno.test("parseElements() gives back the text, end and stanza of every element 
 });
 
 Deno.test("elements of somebody else are left out or have no end; other text is no list", () => {
-  const set = { ...TABLE, name: "spa_access4" };
+  const [set] = setsIn(TABLE);
+  assert(set);
   const elem = ["192.0.2.1", { elem: { val: { concat: ["192.0.2.2", "tcp", 22] } } }, null];
   const listed = parseElements(json([{ set: { elem } }]), set);
   assert.deepEqual(listed?.map(({ source, expires }) => [source, expires]), [["192.0.2.2", null]]);
@@ -291,8 +313,12 @@ Deno.test("no JSON makes parseRuleset() or the choice of a place throw", () => {
     fc.property(fc.array(object), (objects) => {
       const ruleset = parseRuleset(JSON.stringify({ nftables: objects }));
       assert(ruleset !== null);
-      for (const NFT_MARK of [null, 1]) choosePlace({ ...CONFIG, NFT_MARK }, ruleset);
-      parseElements(JSON.stringify({ nftables: objects }), { ...TABLE, name: "x" });
+      for (const NFT_MARK of [null, 1]) {
+        choosePlaces({ ...CONFIG, NFT_MARK }, ruleset, ["input", "forward", "output"]);
+      }
+      for (const set of setsIn(TABLE, NAT_CONFIG)) {
+        parseElements(JSON.stringify({ nftables: objects }), set);
+      }
     }),
   );
 });
@@ -375,14 +401,6 @@ Deno.test("an element that is unexpectedly there gets its whole time all the sam
   assert.deepEqual(follow(planner.add(choice.rules), run), { ok: true, repaired: [], lost: [] });
   const operations = nft.scripts.join("").split("\n").map((line) => line.split(" ")[0]);
   assert.deepEqual(operations, ["add", "delete", "add", "add", "delete", "add", ""]);
-});
-
-Deno.test("a grant that needs address translation is refused with the reason", () => {
-  const nat = { local: false, host: "198.51.100.20", port: 22, all: false };
-  const rest = { translatesDestination: true, forcedSource: null, masquerade: false };
-  const grant: FirewallGrant = { ...GRANT, kind: "nat", nat: { ...nat, ...rest } };
-  const choice = nftablesPlanner(CONFIG).rulesFor(grant);
-  assert.match(choice.ok ? "" : choice.reason, /nftables translates no addresses/);
 });
 
 Deno.test("a later end replaces an earlier one, an earlier one changes nothing", async () => {
