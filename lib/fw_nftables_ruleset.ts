@@ -163,14 +163,37 @@ export function closedChains(ruleset: Ruleset, hook: FilterHook): NftChain[] {
   );
 }
 
-/** Whether some rule of the chain's table accepts packets because they carry all bits of a mark. */
-export function acceptsMark(ruleset: Ruleset, { family, table }: NftTable, mark: number): boolean {
-  return ruleset.chains.some((chain) =>
-    sameTable(chain, { family, table }) &&
-    chain.rules.some(({ statements }) =>
+/** Whether some rule that packets in a chain meet accepts them because they carry all bits of a mark. */
+export function acceptsMark(ruleset: Ruleset, chain: NftChain, mark: number): boolean {
+  return reachableFrom(ruleset, chain).some(({ rules }) =>
+    rules.some(({ statements }) =>
       statements.some((statement) => matchesMark(statement.match, mark)) &&
       statements.some((statement) => "accept" in statement)
     )
+  );
+}
+
+/** A chain and all that it jumps to, also by way of verdict maps and other chains. */
+function reachableFrom(ruleset: Ruleset, chain: NftChain): NftChain[] {
+  const found = new Set([chain]);
+  // A set also visits what is added on the way.
+  for (const one of found) {
+    const targets = new Set(one.rules.flatMap(({ statements }) => targetsIn(statements)));
+    for (const other of ruleset.chains) {
+      if (sameTable(other, chain) && targets.has(other.chain)) found.add(other);
+    }
+  }
+  return [...found];
+}
+
+/** The chains that some JSON names behind `jump` or `goto`. */
+function targetsIn(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(targetsIn);
+  if (!isRecord(value)) return [];
+  return Object.entries(value).flatMap(([key, inner]) =>
+    (key === "jump" || key === "goto") && isRecord(inner) && typeof inner.target === "string"
+      ? [inner.target]
+      : targetsIn(inner)
   );
 }
 

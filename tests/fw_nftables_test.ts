@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { AccessGrant } from "../lib/auth_grant.ts";
+import type { AccessGrant, FirewallGrant, NatGrant, NatTerms } from "../lib/auth_grant.ts";
 import type { Plan } from "../lib/fw_firewall.ts";
 import { NFT_PROGRAM, type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
 import { choosePlaces, OWN_TABLE, type PlaceConfig } from "../lib/fw_nftables_place.ts";
@@ -16,6 +16,7 @@ import {
 } from "../lib/fw_nftables_ruleset.ts";
 import { elementScript, parseElements } from "../lib/fw_nftables_elements.ts";
 import { elementsOf } from "../lib/fw_nftables_grant.ts";
+import { jumpOf } from "../lib/fw_nftables_script.ts";
 import { hooksFor, type PlacedSet, setsFor } from "../lib/fw_nftables_sets.ts";
 import type { Native, ProgramCall, ProgramResult } from "../lib/host.ts";
 import { ipFromValue } from "../lib/net_address.ts";
@@ -146,7 +147,7 @@ Deno.test("closedChains() finds the base chains that drop what no rule accepts",
   }
 });
 
-Deno.test("acceptsMark() knows the ways in which rules match a mark", () => {
+Deno.test("acceptsMark() knows the ways in which rules on a packet's way match a mark", () => {
   const masked = { "&": [MARK, 0x80000010] };
   const cases: [rule: Json[], mark: number, accepts: boolean][] = [
     [[match(MARK, 0x5ba), ACCEPT], 0x5ba, true],
@@ -160,9 +161,21 @@ Deno.test("acceptsMark() knows the ways in which rules match a mark", () => {
     [[match({ meta: { key: "iif" } }, 0x5ba), ACCEPT], 0x5ba, false],
   ];
   for (const [rule, mark, accepts] of cases) {
-    const ruleset = rulesetOf(...base("inet f in", "drop", rule));
     const title = JSON.stringify([rule, mark]);
-    assert.equal(acceptsMark(ruleset, { family: "inet", table: "f" }, mark), accepts, title);
+    const vmap = { vmap: { key: MARK, data: { set: [[1, { jump: { target: "x" } }]] } } };
+    const elsewhere = [...base("inet f forward forward", "drop", rule), ...chain("inet g x", rule)];
+    for (
+      const [objects, found] of [
+        [base("inet f in", "drop", rule), accepts],
+        [[...base("inet f in", "drop", [vmap]), ...chain("inet f x", rule)], accepts],
+        [[...base("inet f in", "drop", [vmap]), ...elsewhere], false],
+      ] as const
+    ) {
+      const ruleset = rulesetOf(...objects);
+      const [closed] = closedChains(ruleset, "input");
+      assert(closed);
+      assert.equal(acceptsMark(ruleset, closed, mark), found, title);
+    }
   }
 });
 
@@ -260,40 +273,77 @@ Deno.test("elementsOf() takes the set of the address's version, where the table 
 });
 
 Deno.test("parseElements() gives back the text, end and stanza of every element that was added", () => {
-  const address = fc.oneof(
-    fc.bigInt(0n, 0xffffffffn).map((value) => ipFromValue(4, value).text),
-    fc.bigInt(0n, (1n << 128n) - 1n).map((value) => ipFromValue(6, value).text),
+  const addressOf = (version: 4 | 6) =>
+    fc.bigInt(0n, (1n << (version === 4 ? 32n : 128n)) - 1n)
+      .map((value) => ipFromValue(version, value).text);
+  const addresses = fc.oneof(
+    ...([4, 6] as const).map((version) =>
+      fc.array(addressOf(version), { minLength: 4, maxLength: 4 })
+    ),
   );
+  const terms = fc.record({
+    local: fc.boolean(),
+    all: fc.boolean(),
+    masquerade: fc.boolean(),
+    port: fc.nat(65535),
+    snats: fc.boolean(),
+  });
   fc.assert(
-    fc.property(address, fc.boolean(), fc.nat(65535), fc.nat(1000), (source, to, port, stanza) => {
-      const grant = { ...GRANT, source, destination: source, stanza };
-      const config = { ...CONFIG, ENABLE_DESTINATION_RULE: to };
+    fc.property(addresses, terms, fc.boolean(), fc.nat(1000), (texts, nat, to, stanza) => {
+      const [source = "", destination = "", host = "", forcedSource = ""] = texts;
+      const config = { ...NAT_CONFIG, ENABLE_DESTINATION_RULE: to };
       const sets = setsIn(TABLE, config);
-      const choice = elementsOf({ ...grant, ports: [{ protocol: "udp", port }] }, sets, config);
-      assert(choice.ok);
-      const [rule] = choice.rules;
-      const set = sets.find(({ name }) => name === rule?.chain);
-      assert(rule && set);
-      const [script = ""] = elementScript(rule, "new");
-      const [, key = "", comment] = /\{ (.*) timeout .* comment "(.*)" \}$/.exec(script) ?? [];
-      const concat = key.split(" . ").map((part) => /^\d+$/.test(part) ? Number(part) : part);
-      const elem = [{ elem: { val: { concat }, timeout: 30, expires: 29, comment } }];
-      const [listed, ...more] = parseElements(json([{ set: { ...TABLE, elem } }]), set) ?? [];
-      assert.equal(more.length, 0);
-      assert.deepEqual(
-        [
-          listed?.text,
-          listed?.expires,
-          listed?.stanza,
-          listed?.secondsLeft,
-          listed?.destinationPort,
-        ],
-        [rule.text, grant.expires, stanza, 29, port],
-      );
-      assert.equal(listed?.destination, to ? source : null);
+      const ports = [{ protocol: "udp", port: nat.port }] as const;
+      const common = { ...GRANT, source, destination, stanza, ports };
+      const grants: FirewallGrant[] = [
+        common,
+        {
+          ...common,
+          kind: "nat",
+          nat: {
+            ...nat,
+            host,
+            translatesDestination: true,
+            forcedSource: nat.snats ? forcedSource : null,
+          },
+        },
+      ];
+      for (const grant of grants) {
+        const choice = elementsOf(grant, sets, config);
+        assert(choice.ok);
+        for (const rule of choice.rules) {
+          const set = sets.find(({ name }) => name === rule.chain);
+          assert(set);
+          const listing = listingOf(elementScript(rule, "new")[0] ?? "");
+          const [listed, ...more] = parseElements(listing, set) ?? [];
+          assert.equal(more.length, 0);
+          assert.deepEqual(
+            [listed?.text, listed?.expires, listed?.stanza, listed?.secondsLeft, listed?.target],
+            [rule.text, grant.expires, stanza, 29, set.action],
+          );
+          assert.equal(
+            listed?.chain.startsWith("spa_output") ? listed.destination : listed?.source,
+            source,
+          );
+        }
+      }
     }),
   );
 });
+
+/** What nft lists after a line that creates an element. */
+function listingOf(line: string): string {
+  const [, key = "", comment, value] =
+    /\{ (.*) timeout .* comment "(.*?)"(?: : (.*))? \}$/.exec(line) ?? [];
+  const plain = (text: string): unknown => {
+    const parts = text.split(" . ").map((part) => /^\d+$/.test(part) ? Number(part) : part);
+    return parts.length === 1 ? parts[0] : { concat: parts };
+  };
+  const elem = { elem: { val: plain(key), timeout: 30, expires: 29, comment } };
+  return json([
+    value === undefined ? { set: { elem: [elem] } } : { map: { elem: [[elem, plain(value)]] } },
+  ]);
+}
 
 Deno.test("elements of somebody else are left out or have no end; other text is no list", () => {
   const [set] = setsIn(TABLE);
@@ -329,6 +379,8 @@ function fakeNft(objects: readonly Json[]): {
   scripts: string[];
   refuse: RegExp | null;
   reason: string;
+  /** Whether our jumps are in the chains. */
+  jumps: boolean;
   run(call: ProgramCall): ProgramResult;
 } {
   return {
@@ -336,6 +388,7 @@ function fakeNft(objects: readonly Json[]): {
     scripts: [],
     refuse: null,
     reason: "No such file or directory",
+    jumps: false,
     run(call) {
       if (call.stdin === undefined) return { status: 0, stdout: json(this.objects), stderr: "" };
       const lines = call.stdin.split("\n");
@@ -345,7 +398,8 @@ function fakeNft(objects: readonly Json[]): {
         return { status: 1, stdout: "", stderr };
       }
       this.scripts.push(call.stdin);
-      return { status: 0, stdout: "", stderr: "" };
+      const hooks = ["input", "forward"] as const;
+      return { status: 0, stdout: this.jumps ? hooks.map(jumpOf).join("\n") : "", stderr: "" };
     },
   };
 }
@@ -401,6 +455,156 @@ Deno.test("an element that is unexpectedly there gets its whole time all the sam
   assert.deepEqual(follow(planner.add(choice.rules), run), { ok: true, repaired: [], lost: [] });
   const operations = nft.scripts.join("").split("\n").map((line) => line.split(" ")[0]);
   assert.deepEqual(operations, ["add", "delete", "add", "add", "delete", "add", ""]);
+});
+
+const NAT_GRANT: NatGrant = {
+  ...GRANT,
+  kind: "nat",
+  ports: [{ protocol: "tcp", port: 8022 }],
+  nat: {
+    local: false,
+    host: "198.51.100.20",
+    port: 22,
+    all: false,
+    translatesDestination: true,
+    forcedSource: null,
+    masquerade: false,
+  },
+};
+
+Deno.test("a NAT grant is what its terms and the configuration say", () => {
+  const forward = "spa_forward4 192.0.2.10 . 198.51.100.20 . tcp . 22";
+  const dnat = "spa_dnat4 192.0.2.10 . 203.0.113.1 . tcp . 8022 : 198.51.100.20 . 22";
+  const dnatAll = "spa_dnat4_all 192.0.2.10 . 203.0.113.1 : 198.51.100.20";
+  const flow = "192.0.2.10 . 198.51.100.20 . tcp . 22";
+  const snat = { ENABLE_IPT_SNAT: true };
+  const six = {
+    source: "2001:DB8::1",
+    destination: "2001:db8::2",
+  };
+  const cases: [
+    terms: Partial<NatTerms>,
+    config: Partial<NftablesConfig>,
+    expected: string[] | RegExp,
+    grant?: Partial<NatGrant>,
+  ][] = [
+    [{}, {}, [forward, dnat]],
+    [{ translatesDestination: false }, {}, [forward]],
+    [{}, snat, [forward, dnat, `spa_masquerade4 ${flow}`]],
+    [{}, { ...snat, SNAT_TRANSLATE_IP: "198.51.100.1" }, [
+      forward,
+      dnat,
+      `spa_snat4 ${flow} : 198.51.100.1`,
+    ]],
+    [{ forcedSource: "198.51.100.9" }, snat, [forward, dnat, `spa_snat4 ${flow} : 198.51.100.9`]],
+    [{ masquerade: true }, { ...snat, SNAT_TRANSLATE_IP: "198.51.100.1" }, [
+      forward,
+      dnat,
+      `spa_masquerade4 ${flow}`,
+    ]],
+    [{ all: true }, {}, ["spa_forward4_host 192.0.2.10 . 198.51.100.20", dnatAll]],
+    [{ all: true, translatesDestination: false, host: "0.0.0.0", port: 0 }, snat, [
+      "spa_forward4_all 192.0.2.10",
+      "spa_masquerade4_all 192.0.2.10",
+    ]],
+    [{ local: true, host: "203.0.113.1" }, snat, [
+      "spa_access4 192.0.2.10 . tcp . 22",
+      "spa_dnat4 192.0.2.10 . 203.0.113.1 . tcp . 8022 : 203.0.113.1 . 22",
+    ]],
+    [{ local: true }, { ENABLE_DESTINATION_RULE: true, ENABLE_IPT_OUTPUT: true }, [
+      "spa_access4_to 192.0.2.10 . 198.51.100.20 . tcp . 22",
+      "spa_output4_from 198.51.100.20 . 192.0.2.10 . tcp . 22",
+      dnat,
+    ]],
+    [{ host: "2001:db8::20" }, snat, [
+      "spa_forward6 2001:db8::1 . 2001:db8::20 . tcp . 22",
+      "spa_dnat6 2001:db8::1 . 2001:db8::2 . tcp . 8022 : 2001:db8::20 . 22",
+      "spa_masquerade6 2001:db8::1 . 2001:db8::20 . tcp . 22",
+    ], six],
+    [{}, {}, /packets to 198\.51\.100\.20 cannot come from 2001:db8::1/, six],
+    [{ forcedSource: "2001:db8::9" }, snat, /packets to 2001:db8::9 cannot come from 192\.0/],
+    [{ host: "inner }" }, {}, /"inner }": not an address/],
+    [{}, { ENABLE_IPT_FORWARDING: false, ENABLE_IPT_LOCAL_NAT: true }, /FORWARDING is not set/],
+    [{ local: true }, { ENABLE_IPT_FORWARDING: false }, /neither ENABLE_IPT_FORWARDING nor/],
+  ];
+  for (const [terms, changes, expected, grant] of cases) {
+    const config = { ...CONFIG, ENABLE_IPT_FORWARDING: true, ...changes };
+    const whole = { ...NAT_GRANT, ...grant, nat: { ...NAT_GRANT.nat, ...terms } };
+    const choice = elementsOf(whole, setsIn(TABLE, config), config);
+    const title = JSON.stringify([terms, changes]);
+    if (!Array.isArray(expected)) {
+      assert.match(choice.ok ? "ok" : choice.reason, expected, title);
+      continue;
+    }
+    const rules = choice.ok ? choice.rules : [];
+    assert.deepEqual(rules.map(({ chain, text }) => `${chain} ${text}`), expected, title);
+    for (const { chain, table } of rules) {
+      const translates = /dnat|snat|masquerade/.test(chain);
+      assert.equal(table, translates ? "inet spa" : "inet filter", title);
+    }
+  }
+});
+
+Deno.test("set-up declares each set where packets are looked up in it, and translates ahead of others", () => {
+  const nft = fakeNft([...ONE, ...base("inet filter forward forward", "drop")]);
+  const planner = nftablesPlanner({ ...NAT_CONFIG, ENABLE_IPT_OUTPUT: false });
+  const outcome = follow(planner.setUp(true), nft.run.bind(nft));
+  assert.deepEqual(outcome.ok && outcome.lines, [
+    "nftables: grants are accepted in chain inet filter input",
+    "nftables: forwarded grants are accepted in chain inet filter forward",
+    "nftables: addresses are translated in table inet spa",
+  ]);
+  const [script = ""] = nft.scripts;
+  for (
+    const line of [
+      "add set inet filter spa_forward4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service;" +
+      " flags timeout; }",
+      "insert rule inet filter forward jump spa_forward" +
+      ' comment "spa: single packet authorization"',
+      "add map inet spa spa_dnat4 { type ipv4_addr . ipv4_addr . inet_proto . inet_service" +
+      " : ipv4_addr . inet_service; flags timeout; }",
+      "add map inet spa spa_snat6_all { type ipv6_addr : ipv6_addr; flags timeout; }",
+      "add chain inet spa prerouting" +
+      " { type nat hook prerouting priority -110; policy accept; }",
+      "add rule inet spa prerouting meta l4proto { tcp, udp } dnat ip to" +
+      " ip saddr . ip daddr . meta l4proto . th dport map @spa_dnat4",
+      "add rule inet spa postrouting ip6 saddr @spa_masquerade6_all masquerade",
+    ]
+  ) assert(script.split("\n").includes(line), line);
+});
+
+Deno.test("an element of a map that leads elsewhere is replaced, and one that has gone is made", () => {
+  const nft = fakeNft([...ONE, ...base("inet filter forward forward", "drop")]);
+  const planner = nftablesPlanner({ ...CONFIG, ENABLE_IPT_FORWARDING: true });
+  const answers: ((call: ProgramCall) => ProgramResult)[] = [];
+  const run = (call: ProgramCall): ProgramResult => (answers.shift() ?? nft.run.bind(nft))(call);
+  follow(planner.setUp(true), run);
+  const choice = planner.rulesFor(NAT_GRANT);
+  assert(choice.ok);
+  const fails = (reason: string) => (): ProgramResult => ({
+    status: 1,
+    stdout: "",
+    stderr: `Error: Could not process rule: ${reason}\n`,
+  });
+  const concat = ["192.0.2.10", "203.0.113.1", "tcp", 8022];
+  const elem = [[{ elem: { val: { concat }, expires: 9 } }, { concat: ["198.51.100.21", 22] }]];
+  const lists = (...elements: readonly unknown[]) => (call: ProgramCall): ProgramResult => {
+    assert.deepEqual(call.args, ["--json", "list", "map", "inet", "spa", "spa_dnat4"]);
+    return { status: 0, stdout: json([{ map: { elem: elements } }]), stderr: "" };
+  };
+  nft.jumps = true;
+  nft.scripts.length = 0;
+  answers.push(fails("File exists"), lists(...elem), fails("No such file or directory"), lists());
+  assert.deepEqual(follow(planner.add(choice.rules), run), { ok: true, repaired: [], lost: [] });
+  assert.match(nft.scripts.join(), /\ncreate element inet spa spa_dnat4 \{/);
+
+  nft.scripts.length = 0;
+  answers.push(fails("File exists"), lists(...elem));
+  assert.deepEqual(follow(planner.add(choice.rules), run), { ok: true, repaired: [], lost: [] });
+  assert.match(
+    nft.scripts.join(),
+    /\ndelete element inet spa spa_dnat4 \{ 192\.0\.2\.10 \. 203\.0\.113\.1 \. tcp \. 8022 \}\ncreate /,
+  );
 });
 
 Deno.test("a later end replaces an earlier one, an earlier one changes nothing", async () => {

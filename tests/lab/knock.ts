@@ -17,7 +17,7 @@ export const STANZA = `SOURCE ANY\nKEY ${KEY}\nHMAC_KEY ${HMAC_KEY}\nREQUIRE_SOU
 export function knockPacket(
   request: string,
   address: string = ADDRESSES.client,
-  fields: Partial<Pick<SpaFields, "messageType" | "clientTimeout">> = {},
+  fields: Partial<Pick<SpaFields, "messageType" | "clientTimeout" | "natAccess">> = {},
 ): string {
   const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
   const digits = crypto.getRandomValues(new Uint8Array(16)).map((byte) => byte % 10).join("");

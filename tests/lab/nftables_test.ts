@@ -337,10 +337,10 @@ labTestOfEngines(
     const gateway = await startGateway(lab, files);
     await knock(lab, gateway, 300);
     const listing = await serve(lab.gateway, files, "--fw-list");
-    match(listing.stdout, /^ADDRESS +MAY REACH +PORT +SECONDS LEFT +STANZA +SET\n/);
+    match(listing.stdout, /^ADDRESS +MAY REACH +PORT +TRANSLATED TO +SECONDS LEFT +STANZA +SET\n/);
     match(
       listing.stdout,
-      /^192\.0\.2\.10 +any +tcp\/22 +2\d\d +1 +inet filter spa_access4$/m,
+      /^192\.0\.2\.10 +any +tcp\/22 +- +2\d\d +1 +inet filter spa_access4$/m,
     );
     const all = await serve(lab.gateway, files, "--fw-list-all");
     match(all.stdout, /somebody else's/);

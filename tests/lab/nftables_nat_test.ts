@@ -1,0 +1,413 @@
+// NAT with nftables on a real kernel: traffic from a client through the gateway to a host behind
+// it, with libnftables and with the program nft, and what a crash or a reload leaves of it.
+
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { type GatewayFiles, serve, startGateway, writeGatewayFiles } from "./gateway.ts";
+import { knockPacket, probe, send, STANZA } from "./knock.ts";
+import {
+  ADDRESSES,
+  GATEWAY_INTERFACE,
+  hasProgram,
+  type Lab,
+  labMissing,
+  labTool,
+  openLab,
+} from "./lab.ts";
+import { PATIENCE, type Watched } from "./process.ts";
+
+const OTHER_GATEWAY_ADDRESS = "192.0.2.2";
+const OTHER_INNER = "198.51.100.21";
+/** A host of the Internet that lies behind the gateway. */
+const SITE = "203.0.113.80";
+
+/** Rules of a host that forwards nothing but what was let in before. */
+const CLOSED = `table inet filter {
+  chain input {
+    type filter hook input priority filter; policy drop;
+    iif lo accept
+    ct state established,related accept
+  }
+  chain forward {
+    type filter hook forward priority filter; policy drop;
+    ct state established,related accept
+  }
+}
+table ip others {
+  set friends { type ipv4_addr; flags timeout; elements = { 203.0.113.7 timeout 1h }; }
+  chain prerouting { type nat hook prerouting priority dstnat; ip daddr 203.0.113.7 dnat to 203.0.113.8; }
+  chain postrouting { type nat hook postrouting priority srcnat; ip saddr 203.0.113.7 masquerade; }
+}
+`;
+/** The same, with nothing said of forwarding. */
+const CLOSED_INPUT = CLOSED.replace(
+  "policy drop;\n    ct state established,related accept\n  }\n}",
+  "policy accept;\n  }\n}",
+);
+
+/** Without the line, libnftables runs nft's commands. */
+const ENGINES = ["", "NFT_EXE /usr/sbin/nft\n"] as const;
+
+/** A lab with a service on the inner host, and a gateway that forwards. */
+interface NatLab {
+  readonly lab: Lab;
+  /** Port 22 of the inner host, under all of its addresses. */
+  readonly service: Watched;
+  files(config: string, stanza?: string): Promise<GatewayFiles>;
+  serve(config: string, stanza?: string): Promise<Watched>;
+  /** The whole ruleset with handles, without counters and times. */
+  ruleset(): Promise<string>;
+}
+
+const missing = labMissing() ?? (hasProgram("nft") ? null : "needs the program nft");
+
+function natTest(
+  name: string,
+  rules: string,
+  body: (nat: NatLab) => Promise<void>,
+  engine: (typeof ENGINES)[number] = "",
+): void {
+  const title = engine === "" ? name : `nft -f -: ${name}`;
+  Deno.test({
+    name: missing === null ? title : `${title} (${missing})`,
+    ignore: missing !== null,
+    fn: async () => {
+      const lab = await openLab();
+      try {
+        await lab.gateway.must(["nft", "-f", "-"], `flush ruleset\n${rules}`);
+        await body(await natLab(lab, engine));
+      } finally {
+        await lab.close();
+      }
+    },
+  });
+}
+
+async function natLab(lab: Lab, engine: string): Promise<NatLab> {
+  const { gateway, inner } = lab;
+  await gateway.must(["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"]);
+  await gateway.must(["ip", "address", "add", `${OTHER_GATEWAY_ADDRESS}/24`, "dev", "outside"]);
+  await inner.must(["ip", "address", "add", `${OTHER_INNER}/24`, "dev", "eth0"]);
+  await inner.must(["ip", "address", "add", `${SITE}/32`, "dev", "lo"]);
+  await gateway.must(["ip", "route", "add", "203.0.113.0/24", "via", ADDRESSES.inner]);
+  const service = inner.start(labTool("tcp_service", "22"));
+  await service.waitFor(/listening on 22/);
+  const files = (config: string, stanza = ""): Promise<GatewayFiles> =>
+    writeGatewayFiles(
+      lab.directory,
+      `PCAP_INTF ${GATEWAY_INTERFACE}\nFIREWALL_TYPE nftables\n${engine}${config}`,
+      `${STANZA}${stanza}\n`,
+    );
+  return {
+    lab,
+    service,
+    files,
+    serve: async (config, stanza) => await startGateway(lab, await files(config, stanza), "-v"),
+    ruleset: () => gateway.must(["nft", "--stateless", "--handle", "list", "ruleset"]),
+  };
+}
+
+const FORWARDING = "ENABLE_IPT_FORWARDING Y\n";
+
+/** Asks for port 22 of a host behind the gateway, as port 8022 of the gateway. */
+async function knockFor(lab: Lab, host: string = ADDRESSES.inner, seconds = 0): Promise<void> {
+  const fields = { messageType: 2, natAccess: `${host},22`, clientTimeout: seconds } as const;
+  await send(lab, knockPacket("tcp/8022", ADDRESSES.client, fields));
+}
+
+/** Where the client gets, at most, after a grant for port 22 of the inner host. */
+async function reach(lab: Lab): Promise<Record<string, string>> {
+  return {
+    "the gateway's port": await probe(lab, 8022),
+    "the same port of another address": await probe(lab, 8022, OTHER_GATEWAY_ADDRESS),
+    "another host": await probe(lab, 22, OTHER_INNER),
+  };
+}
+
+const NARROW = {
+  "the gateway's port": "open",
+  "the same port of another address": "filtered",
+  "another host": "filtered",
+};
+
+/** Waits until the client sees a port in a state. */
+async function waitForPort(lab: Lab, port: number, state: string): Promise<void> {
+  const start = performance.now();
+  for (;;) {
+    const seen = await probe(lab, port);
+    if (seen === state) return;
+    ok(performance.now() - start < PATIENCE, `port ${port} is ${seen}, not ${state}`);
+  }
+}
+
+for (
+  const { title, rules, config, told, engine } of [
+    {
+      title: "in the chains that drop, found by themselves",
+      rules: CLOSED,
+      config: "",
+      told: "forwarded grants are accepted in chain inet filter forward",
+    },
+    {
+      title: "run by nft itself",
+      rules: CLOSED,
+      config: "",
+      told: "forwarded grants are accepted in chain inet filter forward",
+      engine: ENGINES[1],
+    },
+    {
+      title: "in the chains that NFT_ATTACH names",
+      rules: CLOSED,
+      config: "NFT_ATTACH inet filter forward, inet filter input\n",
+      told: "forwarded grants are accepted in chain inet filter forward",
+    },
+    {
+      title: "by a mark",
+      rules: CLOSED.replaceAll("established,related accept", "$&\nmeta mark 0x5ba accept"),
+      config: "NFT_MARK 0x5ba\n",
+      told: "packets of grants carry the mark 0x5ba",
+    },
+  ]
+) {
+  natTest(
+    `a NAT grant opens one port of one host, and ends, ${title}`,
+    rules,
+    async ({ lab, service, serve, ruleset }) => {
+      const before = await ruleset();
+      const gateway = await serve(FORWARDING + config, "FW_ACCESS_TIMEOUT 3");
+      ok(gateway.output().includes(told), gateway.output());
+      strictEqual(await probe(lab, 8022), "filtered");
+      await knockFor(lab);
+      await gateway.waitFor(/Added DNAT rule to spa_dnat4 for 192\.0\.2\.10 -> 192\.0\.2\.1 tcp/);
+      deepStrictEqual(await reach(lab), NARROW);
+      await service.waitFor(/connection from 192\.0\.2\.10/);
+      await waitForPort(lab, 8022, "filtered");
+      strictEqual(await gateway.stop(), 0);
+      strictEqual(await ruleset(), before);
+    },
+    engine,
+  );
+}
+
+natTest(
+  "with a forwarding host that drops nothing, translation alone opens",
+  CLOSED_INPUT,
+  async ({ lab, serve }) => {
+    const config = `${FORWARDING}ENABLE_DEFAULT_DROP tcp/22\n`;
+    await lab.gateway.must(["nft", "delete", "table", "inet", "filter"]);
+    const gateway = await serve(config);
+    match(gateway.output(), /no chain drops what this host forwards, so that hides nothing/);
+    strictEqual(await probe(lab, 8022), "closed");
+    await knockFor(lab);
+    await gateway.waitFor(/Added DNAT rule/);
+    strictEqual(await probe(lab, 8022), "open");
+  },
+);
+
+for (
+  const { title, config, set } of [
+    { title: "masqueraded", config: "", set: "spa_masquerade4" },
+    {
+      title: "translated to SNAT_TRANSLATE_IP",
+      config: `SNAT_TRANSLATE_IP ${ADDRESSES.gatewayInside}\n`,
+      set: "spa_snat4",
+    },
+  ]
+) {
+  natTest(`only the granted connections are ${title}`, CLOSED, async (nat) => {
+    const { lab, service } = nat;
+    const gateway = await nat.serve(`${FORWARDING}ENABLE_IPT_SNAT Y\n${config}`);
+    await knockFor(lab);
+    await gateway.waitFor(new RegExp(`Added SNAT rule to ${set}`));
+    const connections = Array.from(
+      { length: 3 },
+      () => lab.client.start(labTool("tcp_probe", ADDRESSES.gateway, "8022", "5000", "--hold")),
+    );
+    await Promise.all(connections.map((each) => each.waitFor(/open\nhello/)));
+    await service.waitFor(/(?:connection from 198\.51\.100\.1\n){3}/);
+
+    const allow = ["nft", "insert rule inet filter forward ip saddr", ADDRESSES.secondClient];
+    await lab.gateway.must([...allow, "accept"]);
+    await lab.client.must([
+      ...["ip", "route", "add", `${ADDRESSES.inner}/32`, "via", ADDRESSES.gateway],
+      ...["src", ADDRESSES.secondClient],
+    ]);
+    strictEqual(await probe(lab, 22, ADDRESSES.inner), "open");
+    await service.waitFor(/connection from 192\.0\.2\.11/);
+  });
+}
+
+natTest("a local service opens on a port of the client's choice", CLOSED, async (nat) => {
+  const { lab } = nat;
+  const service = lab.gateway.start(labTool("tcp_service", "22"));
+  await service.waitFor(/listening on 22/);
+  for (const [config, direct] of [["", "open"], ["ENABLE_DESTINATION_RULE Y\n", "filtered"]]) {
+    const gateway = await nat.serve(`ENABLE_IPT_LOCAL_NAT Y\n${config}`);
+    strictEqual(await probe(lab, 8022), "filtered");
+    const natAccess = `${ADDRESSES.gatewayInside},22`;
+    const knock = knockPacket("tcp/8022", ADDRESSES.client, { messageType: 5, natAccess });
+    await send(lab, knock);
+    await gateway.waitFor(/Added local NAT rule to spa_access4[^]*Added DNAT rule/);
+    strictEqual(await probe(lab, 8022), "open");
+    strictEqual(await probe(lab, 22), direct);
+    await gateway.stop();
+  }
+});
+
+natTest(
+  "FORCE_NAT leads a plain request to the stanza's host, whole or not",
+  CLOSED,
+  async (nat) => {
+    const { lab, service } = nat;
+    const stanza = `FORCE_NAT ${ADDRESSES.inner} 22`;
+    const gateway = await nat.serve(FORWARDING, stanza);
+    await send(lab, knockPacket("tcp/8022"));
+    await gateway.waitFor(/Added DNAT rule/);
+    strictEqual(await probe(lab, 8022), "open");
+    await service.waitFor(/connection from 192\.0\.2\.10/);
+    await gateway.stop();
+
+    const whole = await nat.serve(FORWARDING, `${stanza}\nFORWARD_ALL Y`);
+    await send(lab, knockPacket("tcp/80"));
+    await whole.waitFor(/Added DNAT ALL rule to spa_dnat4_all for 192\.0\.2\.10 -> .* \*\/\*/);
+    strictEqual(await probe(lab, 22), "open");
+    strictEqual(await probe(lab, 22, OTHER_INNER), "filtered");
+  },
+);
+
+natTest("FORWARD_ALL opens all behind the gateway for one client", CLOSED, async (nat) => {
+  const { lab, service } = nat;
+  const gateway = await nat.serve(
+    `${FORWARDING}ENABLE_IPT_SNAT Y\n`,
+    "FORCE_MASQUERADE Y\nFORWARD_ALL Y\nDISABLE_DNAT Y\nFW_ACCESS_TIMEOUT 3",
+  );
+  strictEqual(await probe(lab, 22, SITE), "filtered");
+  await send(lab, knockPacket("tcp/80"));
+  await gateway.waitFor(
+    /Added SNAT ALL rule to spa_masquerade4_all for 192\.0\.2\.10 -> .* \*\/\*/,
+  );
+  strictEqual(await probe(lab, 22, SITE), "open");
+  await service.waitFor(/^connection from 198\.51\.100\.1$/m);
+  await gateway.waitFor(/Removed rule 1 from spa_forward4_all/);
+  strictEqual(await probe(lab, 22, SITE), "filtered");
+});
+
+natTest(
+  "answers get out of a host that drops what it sends, as long as the grant lasts",
+  CLOSED + `table inet out {
+    chain out { type filter hook output priority filter; policy drop; oif lo accept; }
+  }\n`,
+  async (nat) => {
+    const { lab } = nat;
+    const service = lab.gateway.start(labTool("tcp_service", "22"));
+    await service.waitFor(/listening on 22/);
+    const files = await nat.files("");
+    const gateway = await startGateway(lab, files);
+    await send(lab, knockPacket("tcp/22"));
+    await gateway.waitFor(/Added access rule/);
+    strictEqual(await probe(lab, 22), "filtered");
+    await gateway.stop();
+
+    for (const config of ["", "ENABLE_DESTINATION_RULE Y\n"]) {
+      const output = await nat.serve(`ENABLE_IPT_OUTPUT Y\n${config}`);
+      match(output.output(), /answers to grants are accepted in chain inet out out/);
+      await send(lab, knockPacket("tcp/22"));
+      await output.waitFor(/Added OUTPUT rule to spa_output4/);
+      strictEqual(await probe(lab, 22), "open");
+      await output.stop();
+    }
+  },
+);
+
+natTest(
+  "a grant for another host takes the place of the one before it",
+  CLOSED,
+  async ({ lab, serve }) => {
+    const gateway = await serve(FORWARDING);
+    const target = async (): Promise<string[]> => {
+      const map = await lab.gateway.must(["nft", "list", "map", "inet", "spa", "spa_dnat4"]);
+      return [...map.matchAll(/ : (\S+) \. 22/g)].map(([, host = ""]) => host);
+    };
+    const hosts = [ADDRESSES.inner, OTHER_INNER, ADDRESSES.inner];
+    for (const [index, host] of hosts.entries()) {
+      await knockFor(lab, host, 60 + index);
+      await gateway.waitFor(new RegExp(`(?:(?:Added|Extended) DNAT rule[^]*){${index + 1}}`));
+      deepStrictEqual(await target(), [host]);
+      strictEqual(await probe(lab, 8022), "open");
+    }
+  },
+);
+
+natTest(
+  "the kernel ends NAT grants of a server that was killed, and fw-list shows them until then",
+  CLOSED,
+  async (nat) => {
+    const { lab } = nat;
+    const before = await nat.ruleset();
+    const files = await nat.files(`${FORWARDING}ENABLE_IPT_SNAT Y\n`, "FW_ACCESS_TIMEOUT 4");
+    const gateway = await startGateway(lab, files);
+    await knockFor(lab);
+    await gateway.waitFor(/Added SNAT rule/);
+    gateway.signal("SIGKILL");
+    await gateway.ended;
+    const listing = await serve(lab.gateway, files, "--fw-list");
+    for (
+      const row of [
+        /^192\.0\.2\.10 +198\.51\.100\.20 +tcp\/22 +- +\d +1 +inet filter spa_forward4$/m,
+        /^192\.0\.2\.10 +192\.0\.2\.1 +tcp\/8022 +198\.51\.100\.20:22 +\d +1 +inet spa spa_dnat4$/m,
+        /^192\.0\.2\.10 +198\.51\.100\.20 +tcp\/22 +masquerade +\d +1 +inet spa spa_masquerade4$/m,
+      ]
+    ) match(listing.stdout, row);
+    strictEqual(await probe(lab, 8022), "open");
+    await waitForPort(lab, 8022, "filtered");
+    strictEqual((await serve(lab.gateway, files, "--fw-flush")).status, 0);
+    strictEqual(await nat.ruleset(), before);
+  },
+);
+
+natTest("a NAT grant opens although the ruleset was loaded again", CLOSED, async (nat) => {
+  const { lab } = nat;
+  const gateway = await nat.serve(FORWARDING);
+  await knockFor(lab);
+  await gateway.waitFor(/Added DNAT rule/);
+  await lab.gateway.must(["nft", "-f", "-"], `flush ruleset\n${CLOSED}`);
+  strictEqual(await probe(lab, 8022), "filtered");
+  await knockFor(lab);
+  await gateway.waitFor(/(?:Added DNAT rule[^]*){2}/);
+  strictEqual(await probe(lab, 8022), "open");
+});
+
+for (
+  const { title, rules, config, reason } of [
+    {
+      title: "two chains drop what is forwarded",
+      rules: CLOSED +
+        "table ip guard { chain f { type filter hook forward priority 10; drop; }; }\n",
+      config: "NFT_ATTACH inet filter input, inet filter forward\n",
+      reason: /a grant in inet filter forward could not open: ip guard f drops, too/,
+    },
+    {
+      title: "Docker's chain drops what is forwarded",
+      rules: CLOSED_INPUT +
+        "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }\n",
+      config: "",
+      reason: /ip filter FORWARD belongs to iptables/,
+    },
+    {
+      title: "only the input chain accepts the mark",
+      rules: CLOSED.replace("established,related accept", "$&\nmeta mark 0x5ba accept"),
+      config: "NFT_MARK 0x5ba\n",
+      reason: /no rule of inet filter forward accepts the mark; add "meta mark 0x5ba accept"/,
+    },
+  ]
+) {
+  natTest(`start and check refuse, and change nothing, where ${title}`, rules, async (nat) => {
+    const before = await nat.ruleset();
+    const files = await nat.files(FORWARDING + config);
+    for (const option of ["--exit-parse-config", "--foreground"]) {
+      const done = await serve(nat.lab.gateway, files, option);
+      strictEqual(done.status, 1, done.stderr);
+      match(done.stderr, reason);
+    }
+    strictEqual(await nat.ruleset(), before);
+  });
+}
