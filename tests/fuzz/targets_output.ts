@@ -7,9 +7,10 @@ import {
   parseRules,
   splitWords,
 } from "../../lib/fw_iptables_listing.ts";
-import { choosePlace } from "../../lib/fw_nftables_place.ts";
+import { parseElements } from "../../lib/fw_nftables_elements.ts";
+import { choosePlaces } from "../../lib/fw_nftables_place.ts";
 import { acceptsMark, closedChains, parseRuleset } from "../../lib/fw_nftables_ruleset.ts";
-import { parseElements } from "../../lib/fw_nftables_sets.ts";
+import { GRANT_SETS } from "../../lib/fw_nftables_sets.ts";
 import {
   canReceivePackets,
   chooseKeyPart,
@@ -211,11 +212,22 @@ const NFT_SET = {
   }],
 };
 
+const NFT_MAP = {
+  nftables: [{
+    map: {
+      elem: [[
+        { elem: { val: { concat: ["192.0.2.10", "192.0.2.1", "tcp", 22] }, expires: 29 } },
+        { concat: ["198.51.100.20", 22] },
+      ], [{ elem: { val: "2001:db8::1" } }, "2001:db8::2"]],
+    },
+  }],
+};
+
 const nftables: FuzzTarget = {
   name: "nft-listing",
   rule: "any JSON gives a rule set and a place for grants, or the reason why not",
   seeds: () =>
-    [{ nftables: NFT_OBJECTS }, NFT_SET, { nftables: [null, 1, [], {}, { rule: null }] }]
+    [{ nftables: NFT_OBJECTS }, NFT_SET, NFT_MAP, { nftables: [null, 1, [], {}, { rule: null }] }]
       .map((document) => bytesOf(JSON.stringify(document))),
   words: [
     '"jump"',
@@ -237,18 +249,25 @@ const nftables: FuzzTarget = {
   longest: 4096,
   check(input) {
     const text = textOf(input);
-    const set = { family: "inet", table: "filter", name: "spa_access4" } as const;
-    for (const element of parseElements(text, set) ?? []) {
-      rule(element.expires === null || element.expires >= 0, "an end before 1970");
+    const table = { family: "inet", table: "filter" } as const;
+    for (const set of GRANT_SETS) {
+      for (const element of parseElements(text, { ...set, table }) ?? []) {
+        rule(element.expires === null || element.expires >= 0, "an end before 1970");
+      }
     }
     const ruleset = parseRuleset(text);
     if (ruleset === null) return;
-    rule(closedChains(ruleset).every((chain) => ruleset.chains.includes(chain)), "a new chain");
-    for (const table of ruleset.tables) acceptsMark(ruleset, table, 8);
-    for (const attach of [null, { ...set, chain: "input" }]) {
+    const hooks = ["input", "forward", "output"] as const;
+    for (const hook of hooks) {
+      for (const chain of closedChains(ruleset, hook)) {
+        rule(ruleset.chains.includes(chain), "a new chain");
+        acceptsMark(ruleset, chain, 8);
+      }
+    }
+    for (const attach of [null, [{ ...table, chain: "input" }]]) {
       for (const mark of [null, 8]) {
         const config = { NFT_ATTACH: attach, NFT_MARK: mark, ENABLE_DEFAULT_DROP: [] };
-        const choice = choosePlace(config, ruleset);
+        const choice = choosePlaces(config, ruleset, hooks);
         rule(choice.ok || choice.reason !== "", "a refusal without a reason");
       }
     }

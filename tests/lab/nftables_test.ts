@@ -191,7 +191,7 @@ for (
 
 const MANUAL = Deno.readTextFileSync(new URL("../../docs/firewalls.md", import.meta.url));
 const DOCUMENTED = [...MANUAL.matchAll(/^```nft\n([^]*?)^```$/gm)].map(([, text = ""]) => text);
-strictEqual(DOCUMENTED.length, 2);
+strictEqual(DOCUMENTED.length, 3);
 
 for (const [index, rules] of DOCUMENTED.entries()) {
   labTest(
