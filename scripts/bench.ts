@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { hasProgram, labMissing } from "../tests/lab/lab.ts";
 import { must } from "../tests/lab/process.ts";
 import { versionOf } from "./bench_gateway.ts";
+import { measureHostile } from "./bench_hostile.ts";
 import { measureProgram } from "./bench_measure.ts";
 import {
   formatOutcome,
@@ -20,9 +21,11 @@ import {
   type Report,
 } from "./bench_result.ts";
 
-const USAGE = `usage: scripts/bench [--quick] [--only fwknopd|spa] [--nftables] [--json FILE]
+const USAGE =
+  `usage: scripts/bench [--hostile] [--quick] [--only fwknopd|spa] [--nftables] [--json FILE]
 
   --quick      fewer rounds and a burst of 100: half a minute instead of two and a half
+  --hostile    measure under attack: floods, 5,000 stanzas, a long digest cache; four minutes
   --only NAME  measure one program
   --nftables   measure spa with FIREWALL_TYPE nftables
   --json FILE  where the figures go (default: dist/bench.json)
@@ -47,6 +50,7 @@ function readRequest(args: string[]): Request | "help" | null {
     const { values } = parseArgs({
       args,
       options: {
+        hostile: { type: "boolean", default: false },
         quick: { type: "boolean", default: false },
         only: { type: "string" },
         nftables: { type: "boolean", default: false },
@@ -55,11 +59,12 @@ function readRequest(args: string[]): Request | "help" | null {
       },
     });
     if (values.help) return "help";
-    const { nftables, only = nftables ? "spa" : undefined } = values;
+    const { hostile, nftables, only = nftables ? "spa" : undefined } = values;
     const programs = PROGRAM_NAMES.filter((name) => name === (only ?? name));
     if (programs.length === 0 || (nftables && programs.includes("fwknopd"))) return null;
     const plan: Plan = {
       ...values.quick ? QUICK : FULL,
+      hostile,
       firewall: nftables ? "nftables" : "iptables",
     };
     return { plan, programs, json: values.json };
@@ -81,7 +86,7 @@ async function measure(
   };
   try {
     version = await versionOf(program);
-    await measureProgram(program, plan, record, signal);
+    await (plan.hostile ? measureHostile : measureProgram)(program, plan, record, signal);
     return { version, outcomes, failure: null };
   } catch (error) {
     const failure = error instanceof Error ? error.message : String(error);

@@ -116,7 +116,8 @@ export function startProbe(lab: Lab, signal: AbortSignal): Probe {
   };
 }
 
-function benchTool(name: string, ...args: string[]): string[] {
+/** A tool of the benchmark, run by the Deno that runs the benchmark. */
+export function benchTool(name: string, ...args: string[]): string[] {
   const path = new URL(`./${name}.ts`, import.meta.url).pathname;
   return [Deno.execPath(), "run", "--quiet", "--allow-all", path, ...args];
 }

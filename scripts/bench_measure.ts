@@ -26,7 +26,7 @@ const BURST_TIMEOUT = 300;
 const BURST_PATIENCE = 5000;
 const POLL_INTERVAL = 10;
 /** Milliseconds for a daemon to come to rest before it is watched idling. */
-const SETTLING_TIME = 2000;
+export const SETTLING_TIME = 2000;
 const GRANTED = "Added access rule";
 
 /**
@@ -115,7 +115,7 @@ async function measureInLab(
 }
 
 /** Rounds with random pauses, so that they meet a polling daemon at any point of its turn. */
-async function rounds(count: number, round: () => Promise<number | null>): Promise<Outcome> {
+export async function rounds(count: number, round: () => Promise<number | null>): Promise<Outcome> {
   const samples: number[] = [];
   for (let index = 0; index < count; index++) {
     await sleep(Math.random() * PAUSE_LIMIT);
@@ -153,11 +153,13 @@ async function watchBurst(
   return { kind: "burst", sent: packets.length, opened, seconds: (last - begin) / 1000 };
 }
 
-function lookAtMemory({ pid }: Watched): Outcome {
+/** The memory of a daemon and its children. */
+export function lookAtMemory({ pid }: Watched): Outcome {
   return { kind: "memory", ...memoryOf(pid), processes: processTree(pid).length };
 }
 
-async function watchIdle({ pid }: Watched, seconds: number): Promise<Outcome> {
+/** What a daemon does while nothing comes. */
+export async function watchIdle({ pid }: Watched, seconds: number): Promise<Outcome> {
   const before = usageOf(pid);
   const begin = performance.now();
   await sleep(seconds * 1000);
@@ -165,6 +167,7 @@ async function watchIdle({ pid }: Watched, seconds: number): Promise<Outcome> {
   return { kind: "idle", seconds: (performance.now() - begin) / 1000, ...work };
 }
 
-function sleep(milliseconds: number): Promise<void> {
+/** Waits so many milliseconds. */
+export function sleep(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

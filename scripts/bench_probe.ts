@@ -7,7 +7,13 @@ import { createInterface } from "node:readline";
 /** What the probe is told to do. */
 export type Order =
   /** Sends a packet and measures until the UDP port answers. */
-  | { readonly what: "packet"; readonly packet: string; readonly port: number }
+  | {
+    readonly what: "packet";
+    readonly packet: string;
+    readonly port: number;
+    /** Milliseconds after which it is lost, if not the usual ones. */
+    readonly limit?: number;
+  }
   /** Starts a client program and measures until the UDP port answers. */
   | { readonly what: "knock"; readonly command: readonly string[]; readonly port: number }
   /** Starts a client program that knocks here, and measures until its packet arrives. */
@@ -59,9 +65,10 @@ function createRounds(gateway: string, metronome: Metronome) {
   async function untilOpen(
     port: number,
     act: (socket: Deno.DatagramConn) => Promise<void>,
+    limit: number = ROUND_LIMIT,
   ): Promise<number | null> {
     const socket = Deno.listenDatagram({ hostname: "0.0.0.0", port: 0, transport: "udp" });
-    const timer = setTimeout(() => socket.close(), ROUND_LIMIT);
+    const timer = setTimeout(() => socket.close(), limit);
     // Datagrams before the knock carry 0: their echo tells of a port that was open all along.
     const probe = Uint8Array.of(0);
     const send = (): void => void socket.send(probe, to(port)).catch(() => {});
@@ -110,15 +117,15 @@ function createRounds(gateway: string, metronome: Metronome) {
     return begin;
   }
 
-  function packetRound(packet: string, port: number): Promise<number | null> {
+  function packetRound(packet: string, port: number, limit?: number): Promise<number | null> {
     const bytes = new TextEncoder().encode(packet);
-    return untilOpen(port, async (socket) => void await socket.send(bytes, to(SPA_PORT)));
+    return untilOpen(port, async (socket) => void await socket.send(bytes, to(SPA_PORT)), limit);
   }
 
   return (order: Order): Promise<number | null> => {
     switch (order.what) {
       case "packet":
-        return packetRound(order.packet, order.port);
+        return packetRound(order.packet, order.port, order.limit);
       case "knock":
         return untilOpen(order.port, () => runClient(order.command));
       case "wire":

@@ -16,9 +16,58 @@ export const MEASUREMENTS = {
   memoryIdle: "memory, idle",
   memoryFull: "memory with the burst's grants open",
   idle: "work while idle",
+  flood1000: "valid knocks during 1,000 junk packets/s",
+  flood5000: "valid knocks during 5,000 junk packets/s",
+  flood20000: "valid knocks during 20,000 junk packets/s",
+  flood50000: "valid knocks during 50,000 junk packets/s",
+  memoryBeforeFlood: "memory before the junk",
+  memoryAfterFlood: "memory after 1,000,000 junk packets",
+  afterFlood: "valid knocks after them",
+  manyStart: "start with 5,000 stanzas for any source",
+  manyMemory: "memory with them",
+  manyOthers: "packet → open, one of the last, another each time",
+  manySame: "packet → open, the last one each time",
+  hosts: "packet → open with 5,000 stanzas for one host each",
+  digestsStart: "start with 1,000,000 lines in digest.cache",
+  digestsMemory: "memory with them",
+  stallOne: "longest stall of the event loop, one stanza",
+  stallMany: "longest stall of the event loop, 5,000 stanzas",
 } as const;
 /** A measurement. */
 export type Measurement = keyof typeof MEASUREMENTS;
+
+/** What is measured of programs under attack; the others are measured in peace. */
+export const HOSTILE_MEASUREMENTS: readonly Measurement[] = [
+  "flood1000",
+  "flood5000",
+  "flood20000",
+  "flood50000",
+  "memoryBeforeFlood",
+  "memoryAfterFlood",
+  "afterFlood",
+  "manyStart",
+  "manyMemory",
+  "manyOthers",
+  "manySame",
+  "hosts",
+  "digestsStart",
+  "digestsMemory",
+  "idle",
+  "stallOne",
+  "stallMany",
+];
+/** What is measured in peace. */
+export const PEACEFUL_MEASUREMENTS: readonly Measurement[] = [
+  "packetToOpen",
+  "packetToOpenUdp",
+  "packetToOpenFull",
+  "knockToOpen",
+  "knockToWire",
+  "burst",
+  "memoryIdle",
+  "memoryFull",
+  "idle",
+];
 
 /** What one measurement of one program gave. */
 export type Outcome =
@@ -29,6 +78,15 @@ export type Outcome =
     /** Rounds in which nothing came in time. */
     readonly lost: number;
   }
+  | {
+    readonly kind: "flood";
+    /** As with `latency`. */
+    readonly samples: readonly number[];
+    readonly lost: number;
+    /** Junk packets a second that were sent. */
+    readonly rate: number;
+  }
+  | { readonly kind: "duration"; readonly milliseconds: number }
   | {
     readonly kind: "burst";
     readonly sent: number;
@@ -58,6 +116,8 @@ export interface Plan {
   /** Knocks in the burst. */
   readonly burst: number;
   readonly idleSeconds: number;
+  /** Whether programs are measured under attack. */
+  readonly hostile?: boolean;
   /** The firewall of spa; fwknopd has iptables only. */
   readonly firewall?: "iptables" | "nftables";
 }
@@ -102,6 +162,14 @@ export function formatOutcome(outcome: Outcome | undefined): string {
       const loss = lost === 0 ? "" : `, ${lost} of ${samples.length + lost} rounds lost`;
       return `${median} ms (95 %: ${p95}, max: ${most})${loss}`;
     }
+    case "flood": {
+      const { samples, lost, rate } = outcome;
+      const opened = `${samples.length} of ${samples.length + lost} opened`;
+      const median = samples.length === 0 ? "" : `, ${number(quantile(samples, 0.5))} ms`;
+      return `${opened}${median} (sent: ${Math.round(rate)}/s)`;
+    }
+    case "duration":
+      return `${number(outcome.milliseconds)} ms`;
     case "burst": {
       const { sent, opened, seconds } = outcome;
       const rate = number(opened / seconds);
@@ -121,9 +189,9 @@ export function formatOutcome(outcome: Outcome | undefined): string {
 }
 
 /** The whole report as Markdown: the machine, then a table with a column for each program. */
-export function formatReport({ date, machine, programs }: Report): string {
+export function formatReport({ date, machine, plan, programs }: Report): string {
   const names = PROGRAM_NAMES.filter((name) => programs[name] !== undefined);
-  const measurements = Object.keys(MEASUREMENTS) as Measurement[];
+  const measurements = plan.hostile === true ? HOSTILE_MEASUREMENTS : PEACEFUL_MEASUREMENTS;
   const rows = [
     ["", ...names.map((name) => programs[name]?.version ?? name)],
     ...measurements.map((measurement) => [

@@ -17,7 +17,9 @@ import {
   type SentryParts,
   type SentryRequest,
 } from "../lib/serve_sentry.ts";
+
 import type { Timer } from "../lib/serve_timer.ts";
+import type { PrepareHmac } from "../lib/spa_digest.ts";
 
 /** The stanzas of an access.conf text; throws for errors in it. */
 export function stanzasOf(text: string, serverText = ""): readonly Stanza[] {
@@ -69,6 +71,8 @@ export interface BenchSettings {
   /** Of fwknopd.conf. */
   readonly serverText?: string;
   readonly http?: HttpSettings | null;
+  /** What hashes HMAC keys, if not the program's own hashes. */
+  readonly prepareHmac?: PrepareHmac;
   /** Without one, no summary of refusals comes. */
   readonly timer?: Timer;
 }
@@ -81,7 +85,11 @@ export function openBench(stanzas: readonly Stanza[], settings: BenchSettings): 
   const requests: SentryRequest[] = [];
   const lines: Bench["lines"] = [];
   const sentry = createSentry({
-    policy: preparePolicy(stanzas, { maxPacketAge, testMode, verbose, nat, http, failureRates }),
+    policy: preparePolicy(
+      stanzas,
+      { maxPacketAge, testMode, verbose, nat, http, failureRates },
+      settings.prepareHmac,
+    ),
     replays: settings.replays ?? createReplayMemory(),
     log: createLog(verbose ? 1 : 0, (level, text) => lines.push({ level, text })),
     now: () => bench.time * 1000,

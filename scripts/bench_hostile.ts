@@ -1,0 +1,220 @@
+// What becomes of a program under attack: floods, many stanzas, a long digest cache.
+
+import { ADDRESSES, GATEWAY_INTERFACE, type Lab, openLab } from "../tests/lab/lab.ts";
+import { PATIENCE, type Watched } from "../tests/lab/process.ts";
+import {
+  benchTool,
+  type Probe,
+  SERVICE_PORTS,
+  startProbe,
+  startService,
+  withDaemon,
+  writeConfiguration,
+} from "./bench_gateway.ts";
+import {
+  lookAtMemory,
+  type Recorder,
+  rounds,
+  SETTLING_TIME,
+  sleep,
+  watchIdle,
+} from "./bench_measure.ts";
+import { makeKeys, makePacket } from "./bench_packets.ts";
+import type { Measurement, Outcome, Plan, ProgramName } from "./bench_result.ts";
+import type { GeneratedKeys } from "../mod.ts";
+
+/** Junk packets a second. */
+const FLOODS: readonly (readonly [Measurement, number])[] = [
+  ["flood1000", 1_000],
+  ["flood5000", 5_000],
+  ["flood20000", 20_000],
+  ["flood50000", 50_000],
+];
+const HIGHEST_RATE = 50_000;
+const JUNK = 1_000_000;
+const QUICK_JUNK = 100_000;
+const STANZAS = 5_000;
+/** Clients that take turns, more than a server would remember. */
+const CLIENTS = 20;
+const DIGESTS = 1_000_000;
+/** Milliseconds after which a knock counts as lost. */
+const PATIENCE_FOR_KNOCK = 1500;
+/** Knocks during each flood. */
+const KNOCKS = 10;
+const SECONDS_A_DAY = 86_400;
+
+/**
+ * Measures one program under attack, in a lab made for it; otherwise as `measureProgram`.
+ */
+export async function measureHostile(
+  program: ProgramName,
+  plan: Plan,
+  record: Recorder,
+  signal: AbortSignal,
+): Promise<void> {
+  const lab = await openLab();
+  try {
+    await measureInLab(program, plan, record, lab, signal);
+  } finally {
+    await lab.close();
+  }
+  if (program !== "spa") return;
+  record("stallOne", await measureStall(1));
+  record("stallMany", await measureStall(STANZAS));
+}
+
+async function measureInLab(
+  program: ProgramName,
+  plan: Plan,
+  record: Recorder,
+  lab: Lab,
+  signal: AbortSignal,
+): Promise<void> {
+  const keys = makeKeys();
+  await writeConfiguration(lab, keys, plan.firewall ?? "iptables");
+  await startService(lab);
+  const probe = startProbe(lab, signal);
+  const { packet, replayed, knock } = createKnocks(probe, keys);
+  const mac = await interfaceAddress(lab);
+
+  /** Sends junk until `act` is done, or to its end. */
+  const flood = async <T>(
+    rate: number,
+    count: number,
+    act: (() => Promise<T>) | null,
+  ): Promise<{ readonly result: T | null; readonly sent: number; readonly rate: number }> => {
+    const sender = lab.client.start(
+      benchTool(
+        "bench_junk",
+        ...["eth0", mac, ADDRESSES.client, ADDRESSES.gateway],
+        ...[String(rate), String(count), replayed()],
+      ),
+    );
+    await sender.waitFor(/begins/);
+    const result = act === null ? null : await act();
+    if (act !== null) sender.signal("SIGTERM");
+    const limit = PATIENCE + count / rate * 4000;
+    const [, sent, milliseconds] = await sender.waitFor(/sent (\d+) in (\d+) ms/, limit);
+    await sender.ended;
+    return { result, sent: Number(sent), rate: Number(sent) / Number(milliseconds) * 1000 };
+  };
+
+  await withDaemon(program, lab, [], async (daemon) => {
+    await warmUp(knock);
+    await sleep(SETTLING_TIME);
+    record("idle", await watchIdle(daemon, plan.idleSeconds));
+    record("memoryBeforeFlood", lookAtMemory(daemon));
+    let junk = plan.rounds < KNOCKS ? QUICK_JUNK : JUNK;
+    for (const [measurement, rate] of FLOODS) {
+      const { result, ...flooded } = await flood(rate, JUNK, () => rounds(KNOCKS, knock));
+      if (result === null || result.kind !== "latency") throw new Error("no rounds");
+      record(measurement, { ...result, kind: "flood", rate: flooded.rate });
+      junk -= flooded.sent;
+    }
+    if (junk > 0) await flood(HIGHEST_RATE, junk, null);
+    await sleep(SETTLING_TIME);
+    record("memoryAfterFlood", lookAtMemory(daemon));
+    record("afterFlood", await rounds(KNOCKS, knock));
+  });
+
+  const accessFile = `${lab.directory}/access.conf`;
+  const clients = Array.from({ length: CLIENTS }, makeKeys);
+  const others = Array.from({ length: STANZAS - CLIENTS }, makeKeys);
+  await Deno.writeTextFile(
+    accessFile,
+    [...others, ...clients].map((own) => stanzaFor("ANY", own)).join(""),
+  );
+  const last = clients.at(-1) ?? keys;
+  await withTimedStart(program, lab, [], async (daemon, start) => {
+    record("manyStart", start);
+    await warmUp(() => packet(last));
+    await sleep(SETTLING_TIME);
+    record("manyMemory", lookAtMemory(daemon));
+    let turn = 0;
+    const next = (): Promise<number | null> => packet(clients[turn++ % CLIENTS] ?? keys);
+    record("manyOthers", await rounds(plan.rounds, next));
+    record("manySame", await rounds(plan.rounds, () => packet(last)));
+  });
+
+  const hosts = others.map((own, number) => stanzaFor(`10.${number >> 8}.${number & 255}.1`, own));
+  await Deno.writeTextFile(accessFile, hosts.join("") + stanzaFor(ADDRESSES.client, keys));
+  await withDaemon(program, lab, [], async () => {
+    await warmUp(knock);
+    record("hosts", await rounds(plan.rounds, knock));
+  });
+
+  await Deno.writeTextFile(accessFile, stanzaFor("ANY", keys));
+  const digests = `${lab.directory}/many-digests`;
+  await writeDigests(digests);
+  await withTimedStart(program, lab, ["-d", digests], async (daemon, start) => {
+    record("digestsStart", start);
+    await warmUp(knock);
+    await sleep(SETTLING_TIME);
+    record("digestsMemory", lookAtMemory(daemon));
+  });
+}
+
+/** Rounds with valid packets, each for another port. */
+function createKnocks(probe: Probe, keys: GeneratedKeys) {
+  let port: number = SERVICE_PORTS.first;
+  let replayed = "";
+  const packet = (own: GeneratedKeys): Promise<number | null> => {
+    const request = { address: ADDRESSES.client, port: port++, clientTimeout: 0 };
+    const wire = makePacket(own, request);
+    replayed ||= wire;
+    return probe({ what: "packet", packet: wire, port: request.port, limit: PATIENCE_FOR_KNOCK });
+  };
+  return {
+    packet,
+    knock: () => packet(keys),
+    /** The first packet, which was accepted: what a replay sends. */
+    replayed: () => replayed,
+  };
+}
+
+async function warmUp(knock: () => Promise<number | null>): Promise<void> {
+  for (let attempt = 0; attempt < 3; attempt++) if (await knock() !== null) return;
+  throw new Error("a valid knock opened nothing");
+}
+
+function stanzaFor(source: string, { keyBase64, hmacKeyBase64 }: GeneratedKeys): string {
+  return `SOURCE ${source}\nKEY_BASE64 ${keyBase64}\nHMAC_KEY_BASE64 ${hmacKeyBase64}\n` +
+    "FW_ACCESS_TIMEOUT 30\n";
+}
+
+async function withTimedStart(
+  program: ProgramName,
+  lab: Lab,
+  options: readonly string[],
+  use: (daemon: Watched, start: Outcome) => Promise<void>,
+): Promise<void> {
+  const begin = performance.now();
+  await withDaemon(program, lab, options, async (daemon) => {
+    await use(daemon, { kind: "duration", milliseconds: performance.now() - begin });
+  });
+}
+
+/** A cache of knocks of the last thousand days. */
+async function writeDigests(path: string): Promise<void> {
+  const now = Math.floor(Date.now() / 1000);
+  const first = now - 1000 * SECONDS_A_DAY;
+  const lines = Array.from({ length: DIGESTS }, (_, number) => {
+    const digest = number.toString(36).padStart(8, "0").repeat(6).slice(0, 43);
+    const time = first + Math.floor((now - first) * number / DIGESTS);
+    return `${digest} 17 192.0.2.10 40000 192.0.2.1 62201 ${time}\n`;
+  });
+  const header = "# <digest> <proto> <src_ip> <src_port> <dst_ip> <dst_port> <time>\n";
+  await Deno.writeTextFile(path, header + lines.join(""), { mode: 0o600 });
+}
+
+async function interfaceAddress(lab: Lab): Promise<string> {
+  const path = `/sys/class/net/${GATEWAY_INTERFACE}/address`;
+  return (await lab.gateway.must(["cat", path])).trim();
+}
+
+/** In a process of its own, since nothing else may hold that process up. */
+async function measureStall(stanzas: number): Promise<Outcome> {
+  const [program = "", ...args] = benchTool("bench_stall", String(stanzas));
+  const { stdout } = await new Deno.Command(program, { args }).output();
+  return { kind: "duration", milliseconds: Number(new TextDecoder().decode(stdout)) };
+}
