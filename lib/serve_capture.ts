@@ -50,7 +50,7 @@ export class CaptureError extends Error {
 /** Packets taken at a time. */
 const BATCH = 64;
 /** Milliseconds after which a flood leaves a turn to firewall, timers and signals; a turn costs one. */
-const TURN = 5;
+const TURN = 10;
 
 /**
  * Hands over datagrams until the source is stopped or `packetLimit` packets have been taken.

@@ -39,6 +39,14 @@ export function isBase64Text(text: string): boolean {
   return /^[A-Za-z0-9+/]*$/.test(text);
 }
 
+/** As {@linkcode isBase64Text}, of ASCII bytes; most junk is told by its first few. */
+export function isBase64Bytes(bytes: Uint8Array): boolean {
+  for (let index = 0; index < bytes.length; index++) {
+    if ((VALUES[bytes[index]!] ?? 255) === 255) return false;
+  }
+  return true;
+}
+
 /** Number of whole bytes that `length` base64 characters without padding stand for. */
 export function decodedLength(length: number): number {
   return Math.floor(length * 6 / 8);

@@ -1,6 +1,6 @@
 // Cheap checks of what arrives and of what is about to be sent: length, alphabet, first characters.
 
-import { isBase64Text } from "./spa_base64.ts";
+import { isBase64Bytes, isBase64Text } from "./spa_base64.ts";
 import type { EncryptionMode } from "./spa_cipher.ts";
 import { accept, refuse, type Result } from "./spa_error.ts";
 import { MAX_TEXT_LENGTH } from "./spa_fields.ts";
@@ -54,16 +54,26 @@ export function checkPacketShape(payload: Uint8Array | string): Result<PacketSha
   if (length < MIN_PACKET_LENGTH || length > MAX_PACKET_LENGTH) {
     return refuse("FWKNOPD_ERROR_BAD_FORMAT");
   }
-  const wire = typeof payload === "string" ? payload : asciiText(payload);
-  const isRestored = wire.startsWith(RIJNDAEL_BEGINNING) ||
-    length > MIN_GPG_LENGTH && wire.startsWith(GPG_BEGINNING);
+  const isRestored = beginsWith(payload, RIJNDAEL_BEGINNING) ||
+    length > MIN_GPG_LENGTH && beginsWith(payload, GPG_BEGINNING);
   if (isRestored) return refuse("FWKNOPD_ERROR_BAD_FORMAT");
-  if (!isBase64Text(wire)) return refuse("FWKNOPD_ERROR_NOT_SPA_DATA");
+  // Bytes become a text only now: most junk is not worth one.
+  const isText = typeof payload === "string" ? isBase64Text(payload) : isBase64Bytes(payload);
+  if (!isText) return refuse("FWKNOPD_ERROR_NOT_SPA_DATA");
+  const wire = typeof payload === "string" ? payload : asciiText(payload);
   return accept({
     wire,
     mayBeRijndael: beginsLikeRijndael(wire) && length <= MAX_RIJNDAEL_WIRE_LENGTH,
     mayBeGpg: length >= MIN_GPG_LENGTH && length <= MAX_TEXT_LENGTH,
   });
+}
+
+function beginsWith(payload: Uint8Array | string, text: string): boolean {
+  if (typeof payload === "string") return payload.startsWith(text);
+  for (let index = 0; index < text.length; index++) {
+    if (payload[index] !== text.charCodeAt(index)) return false;
+  }
+  return true;
 }
 
 /** Which servers would look at a packet of some length. */

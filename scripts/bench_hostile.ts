@@ -111,6 +111,8 @@ async function measureInLab(
       record(measurement, { ...result, kind: "flood", rate: flooded.rate });
       junk -= flooded.sent;
     }
+    await sleep(SETTLING_TIME);
+    record("memoryDuringFlood", lookAtMemory(daemon));
     if (junk > 0) await flood(HIGHEST_RATE, junk, null);
     await sleep(SETTLING_TIME);
     record("memoryAfterFlood", lookAtMemory(daemon));
@@ -216,5 +218,6 @@ async function interfaceAddress(lab: Lab): Promise<string> {
 async function measureStall(stanzas: number): Promise<Outcome> {
   const [program = "", ...args] = benchTool("bench_stall", String(stanzas));
   const { stdout } = await new Deno.Command(program, { args }).output();
-  return { kind: "duration", milliseconds: Number(new TextDecoder().decode(stdout)) };
+  const { atRest, flooded } = JSON.parse(new TextDecoder().decode(stdout));
+  return { kind: "stall", atRest: Math.max(...atRest), samples: flooded };
 }

@@ -21,7 +21,8 @@ export const MEASUREMENTS = {
   flood20000: "valid knocks during 20,000 junk packets/s",
   flood50000: "valid knocks during 50,000 junk packets/s",
   memoryBeforeFlood: "memory before the junk",
-  memoryAfterFlood: "memory after 1,000,000 junk packets",
+  memoryDuringFlood: "memory after these floods",
+  memoryAfterFlood: "memory after 1,000,000 junk packets in all",
   afterFlood: "valid knocks after them",
   manyStart: "start with 5,000 stanzas for any source",
   manyMemory: "memory with them",
@@ -43,6 +44,7 @@ export const HOSTILE_MEASUREMENTS: readonly Measurement[] = [
   "flood20000",
   "flood50000",
   "memoryBeforeFlood",
+  "memoryDuringFlood",
   "memoryAfterFlood",
   "afterFlood",
   "manyStart",
@@ -87,6 +89,13 @@ export type Outcome =
     readonly rate: number;
   }
   | { readonly kind: "duration"; readonly milliseconds: number }
+  | {
+    readonly kind: "stall";
+    /** Milliseconds by which timers were late under load. */
+    readonly samples: readonly number[];
+    /** The most without load. */
+    readonly atRest: number;
+  }
   | {
     readonly kind: "burst";
     readonly sent: number;
@@ -167,6 +176,11 @@ export function formatOutcome(outcome: Outcome | undefined): string {
       const opened = `${samples.length} of ${samples.length + lost} opened`;
       const median = samples.length === 0 ? "" : `, ${number(quantile(samples, 0.5))} ms`;
       return `${opened}${median} (sent: ${Math.round(rate)}/s)`;
+    }
+    case "stall": {
+      const { samples, atRest } = outcome;
+      const [most, p99, median] = [1, 0.99, 0.5].map((part) => number(quantile(samples, part)));
+      return `${most} ms (99 %: ${p99}, median: ${median}; at rest: ${number(atRest)})`;
     }
     case "duration":
       return `${number(outcome.milliseconds)} ms`;

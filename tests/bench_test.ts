@@ -36,6 +36,16 @@ const CELLS: readonly (readonly [Outcome | undefined, string])[] = [
   ],
   [{ kind: "latency", samples: [], lost: 2 }, "none of 2 rounds ended in time"],
   [
+    { kind: "flood", samples: [9, 7, 30], lost: 1, rate: 4999.6 },
+    "3 of 4 opened, 9.00 ms (sent: 5000/s)",
+  ],
+  [{ kind: "flood", samples: [], lost: 10, rate: 1000 }, "0 of 10 opened (sent: 1000/s)"],
+  [{ kind: "duration", milliseconds: 812.4 }, "812 ms"],
+  [
+    { kind: "stall", samples: [0.5, 2, 11], atRest: 0.25 },
+    "11.0 ms (99 %: 11.0, median: 2.00; at rest: 0.25)",
+  ],
+  [
     { kind: "burst", sent: 100, opened: 90, seconds: 4 },
     "22.5 grants/s (90 of 100 opened in 4.00 s)",
   ],

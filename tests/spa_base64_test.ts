@@ -6,6 +6,7 @@ import {
   decodeKeyBase64,
   encodeBase64,
   encodePaddedBase64,
+  isBase64Bytes,
   isBase64Text,
 } from "../lib/spa_base64.ts";
 
@@ -78,4 +79,13 @@ Deno.test("isBase64Text() knows the 64 characters, and not '='", () => {
     const character = String.fromCharCode(code);
     assert.equal(isBase64Text(character), /[A-Za-z0-9+/]/.test(character), `${code}`);
   }
+});
+
+Deno.test("isBase64Bytes() says of every byte what isBase64Text() says of its character", () => {
+  for (let byte = 0; byte < 256; byte++) {
+    const text = `Aa0${String.fromCharCode(byte)}`;
+    const array = Uint8Array.from(text, (character) => character.charCodeAt(0));
+    assert.equal(isBase64Bytes(array), isBase64Text(text), `${byte}`);
+  }
+  assert.ok(isBase64Bytes(new Uint8Array(0)));
 });
