@@ -59,20 +59,33 @@ async function listAsText(
   log: Pick<Log, "debug" | "verbosity">,
   all: boolean,
 ): Promise<number> {
-  host.stdout(
-    all
-      ? `Listing all ${planner.name} rules in applicable tables...\n`
-      : `Listing rules in fwknopd ${planner.name} chains...\n`,
-  );
+  host.stdout(headingOf(planner.name, all).trimStart());
   let status: number = EXIT.done;
-  for (const { call, echo } of planner.listing(all ? "all" : "ours")) {
+  let named: string | undefined;
+  for (const { call, echo, optional } of planner.listing(all ? "all" : "ours")) {
     const result = await run(call);
     log.debug(`fw_dump_rules() CMD: '${echo.join(" ")}' (res: ${result.status})`);
+    if (optional !== undefined) {
+      if (result.status !== 0 || !hasRules(result.stdout)) continue;
+      if (optional !== named) host.stdout(headingOf(optional, all));
+      named = optional;
+    }
     host.stdout(all ? result.stdout : `\n${result.stdout}`);
     host.stderr(result.stderr);
     if (result.status > 1) status = EXIT.failed;
   }
   return status;
+}
+
+function headingOf(firewall: string, all: boolean): string {
+  return all
+    ? `\nListing all ${firewall} rules in applicable tables...\n`
+    : `\nListing rules in fwknopd ${firewall} chains...\n`;
+}
+
+/** Whether a listing with line numbers has any line of a rule. */
+function hasRules(listing: string): boolean {
+  return /^\d/m.test(listing);
 }
 
 /** For a firewall whose own listing is no pleasure to read. */
@@ -140,6 +153,7 @@ function listAsJson(
 /** @param now milliseconds since 1970 UTC */
 function plain(chain: ListedChain, now: number): Record<string, unknown> {
   return {
+    ...(chain.family === undefined ? {} : { family: chain.family }),
     table: chain.table,
     chain: chain.chain,
     exists: chain.exists,
@@ -155,6 +169,7 @@ function plain(chain: ListedChain, now: number): Record<string, unknown> {
       secondsLeft: secondsLeft(rule, now),
       ...(rule.stanza === undefined ? {} : { stanza: rule.stanza }),
       ...(rule.translatedTo === undefined ? {} : { translatedTo: rule.translatedTo }),
+      ...(rule.endsByItself === undefined ? {} : { endsByItself: rule.endsByItself }),
     })),
   };
 }

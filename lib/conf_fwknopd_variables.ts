@@ -238,6 +238,10 @@ export const SERVER_VARIABLES = {
     high: 1000000,
     initial: "50",
   },
+  ENABLE_KERNEL_EXPIRY: { kind: "flag", effect: "works", initial: "Y" },
+  ENABLE_IP6TABLES: { kind: "flag", effect: "works", initial: "Y" },
+  IP6TABLES_EXE: { kind: "text", effect: "works", initial: null },
+  ENABLE_DOCKER: { kind: "flag", effect: "works", initial: "N" },
 } as const satisfies Readonly<Record<string, ServerVariable>>;
 
 /** The name of a variable in fwknopd.conf. */

@@ -16,13 +16,18 @@ export interface FirewallCall {
  */
 export type Plan<T> = Generator<readonly FirewallCall[], T, readonly ProgramResult[]>;
 
-/** One rule that gives access, as plain data. */
-export interface FirewallRule {
+/** Which chain or set. */
+export interface ChainName {
+  readonly table: string;
+  readonly chain: string;
+  /** Set where a firewall has tables of the same name for each family, and this is in those of IPv6. */
+  readonly family?: "ipv6";
+}
+
+/** One rule that gives access, as plain data; `chain` is the chain or set that holds it. */
+export interface FirewallRule extends ChainName {
   /** What the log calls it: `access`, `OUTPUT`. */
   readonly kind: string;
-  readonly table: string;
-  /** The chain or set that holds it. */
-  readonly chain: string;
   /** The rule in the backend's own language; equal text in one chain means the same rule. */
   readonly text: string;
   /**
@@ -44,9 +49,7 @@ export type RuleChoice =
   | { readonly ok: false; readonly reason: string };
 
 /** A rule as the firewall reports it; null where the rule does not match on something. */
-export interface ListedRule {
-  readonly table: string;
-  readonly chain: string;
+export interface ListedRule extends ChainName {
   /** Position in its chain, from 1. */
   readonly number: number;
   readonly target: string | null;
@@ -66,12 +69,12 @@ export interface ListedRule {
   readonly secondsLeft?: number | null;
   /** Address, or address and port, that its packets go to, or seem to come from. */
   readonly translatedTo?: string;
+  /** Whether the kernel stops it at its end even if nobody removes it; not set where all are alike. */
+  readonly endsByItself?: boolean;
 }
 
 /** A chain of ours and its rules. */
-export interface ListedChain {
-  readonly table: string;
-  readonly chain: string;
+export interface ListedChain extends ChainName {
   /** False when the firewall does not have it. */
   readonly exists: boolean;
   /** Why its rules could not be read; null when they could. */
@@ -85,6 +88,8 @@ export type SetUpOutcome =
     readonly ok: true;
     /** Lines for the log, in fwknopd's wording. */
     readonly lines: readonly string[];
+    /** What is in force in a lesser way than was asked for, a line each; none by default. */
+    readonly warnings?: readonly string[];
     /** Rules of an earlier run that were kept and will end. */
     readonly kept: readonly FirewallRule[];
   }
@@ -101,7 +106,7 @@ export type AddOutcome =
   & {
     /** What was found missing and set up again, for the log. */
     readonly repaired: readonly string[];
-    /** Chains that had vanished with all their rules, as `table chain`. */
+    /** Chains that had vanished with all their rules, by their {@linkcode chainKey}. */
     readonly lost: readonly string[];
   }
   & (
@@ -177,17 +182,35 @@ export interface FirewallPlanner {
   ): Plan<AddOutcome>;
   /** Removes rules by content. */
   remove(rules: readonly FirewallRule[]): Plan<RemoveOutcome>;
+  /** Tells which of the rules are surely gone; for a firewall whose rules anybody may remove. */
+  missing?(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]>;
   /** Removes chains, jumps and all rules of ours, also those of an earlier run. */
   tearDown(): Plan<TearDownOutcome>;
   /** Reads the chains of ours. */
   list(): Plan<readonly ListedChain[]>;
   /** Calls whose raw output shows our chains to people, and all tables they are in. */
-  listing(what: "ours" | "all"): readonly FirewallCall[];
+  listing(what: "ours" | "all"): readonly ListingCall[];
+}
+
+/** A call whose output is for people. */
+export interface ListingCall extends FirewallCall {
+  /**
+   * Set for what need not be there: the name of the firewall. Its output then counts only where it
+   * has rules, and comes after that name.
+   */
+  readonly optional?: string;
+}
+
+/** One text for one chain or set. */
+export function chainKey({ table, chain, family }: ChainName): string {
+  return family === undefined ? `${table} ${chain}` : `${family} ${table} ${chain}`;
 }
 
 /** The rules that have an end, as an earlier run or another program left them. */
 export function endingRules(listed: readonly ListedRule[]): FirewallRule[] {
-  return listed.flatMap(({ table, chain, text, expires }) =>
-    expires === null ? [] : [{ kind: "earlier", table, chain, text, expires, summary: text }]
-  );
+  return listed.flatMap(({ table, chain, family, text, expires }) => {
+    if (expires === null) return [];
+    const name = { table, chain, ...(family === undefined ? {} : { family }) };
+    return [{ kind: "earlier", ...name, text, expires, summary: text }];
+  });
 }

@@ -1,12 +1,18 @@
-// iptables, planned: fwknop's chains, jumps, comments and rules. Rules end by their `_exp_`
-// comment; all edits of a step are one transaction a table.
+// iptables, planned: fwknop's chains, jumps, comments and rules, for one IP version; the other has
+// programs of its own. All edits of a step are one transaction a table.
 
-import type { FirewallCall, FirewallPlanner, ListedChain, Plan } from "./fw_firewall.ts";
-import { type IptablesChain, setUpChains, showCall, tearDownChains } from "./fw_iptables_chains.ts";
+import type { FirewallPlanner, ListedChain, ListingCall, Plan } from "./fw_firewall.ts";
+import { chainName, type IptablesChain, showCall, tearDownChains } from "./fw_iptables_chains.ts";
 import { explainFailure, type IptablesPrograms, readingCall } from "./fw_iptables_edit.ts";
-import { type IptablesRuleConfig, rulesFor } from "./fw_iptables_grant.ts";
+import {
+  DOCKER_CHAIN,
+  endingMatch,
+  type IptablesRuleConfig,
+  rulesFor,
+} from "./fw_iptables_grant.ts";
 import { parseRules } from "./fw_iptables_listing.ts";
-import { addRules, removeRules } from "./fw_iptables_rules.ts";
+import { addRules, missingRules, removeRules } from "./fw_iptables_rules.ts";
+import { setUpChains, type SetUpNeeds } from "./fw_iptables_set_up.ts";
 
 /** What the planner needs of fwknopd.conf, by its variables' names. */
 export interface IptablesConfig extends IptablesRuleConfig {
@@ -15,6 +21,8 @@ export interface IptablesConfig extends IptablesRuleConfig {
   readonly FLUSH_IPT_AT_EXIT: boolean;
   readonly ENABLE_IPT_COMMENT_CHECK: boolean;
   readonly ENABLE_RULE_PREPEND: boolean;
+  /** N gives fwknopd's rules, which stay in force until somebody removes them. */
+  readonly ENABLE_KERNEL_EXPIRY: boolean;
 }
 
 /**
@@ -22,14 +30,26 @@ export interface IptablesConfig extends IptablesRuleConfig {
  * `/usr/sbin/iptables-nft`. Null for names it does not know, such as a wrapper script's.
  */
 export function restoreProgram(iptables: string): string | null {
-  return /(?:^|\/)iptables(?:-nft|-legacy)?$/.test(iptables) ? `${iptables}-restore` : null;
+  return /(?:^|\/)ip6?tables(?:-nft|-legacy)?$/.test(iptables) ? `${iptables}-restore` : null;
+}
+
+/**
+ * The program for IPv6 that belongs to an iptables program: `/usr/sbin/ip6tables-nft` for
+ * `/usr/sbin/iptables-nft`. Null for names it does not know.
+ */
+export function ip6tablesProgram(iptables: string): string | null {
+  const match = /^(.*\/|)iptables(-nft|-legacy|)$/.exec(iptables);
+  return match === null ? null : `${match[1]}ip6tables${match[2]}`;
 }
 
 /**
  * The chains a configuration uses, in fwknopd's order.
  */
-export function chainsInUse(config: IptablesConfig): IptablesChain[] {
-  const nat = config.ENABLE_IPT_FORWARDING || config.ENABLE_IPT_LOCAL_NAT;
+export function chainsInUse(
+  config: IptablesConfig,
+  family: IptablesPrograms["family"] = "ipv4",
+): IptablesChain[] {
+  const nat = family === "ipv4" && (config.ENABLE_IPT_FORWARDING || config.ENABLE_IPT_LOCAL_NAT);
   const chains = [
     config.IPT_INPUT_ACCESS,
     ...(config.ENABLE_IPT_OUTPUT ? [config.IPT_OUTPUT_ACCESS] : []),
@@ -37,6 +57,7 @@ export function chainsInUse(config: IptablesConfig): IptablesChain[] {
     ...(nat && config.ENABLE_IPT_SNAT
       ? [config.IPT_SNAT_ACCESS, config.IPT_MASQUERADE_ACCESS]
       : []),
+    ...(config.ENABLE_DOCKER ? [DOCKER_CHAIN] : []),
   ];
   return [
     ...new Map(chains.map((spec) => [`${spec.table} ${spec.from} ${spec.to}`, spec])).values(),
@@ -44,7 +65,7 @@ export function chainsInUse(config: IptablesConfig): IptablesChain[] {
 }
 
 /**
- * The planner for iptables.
+ * The planner for iptables and IPv4.
  *
  * @param config variables of fwknopd.conf
  * @param restore the restore program; by default the one beside FIREWALL_EXE. With null every
@@ -54,22 +75,68 @@ export function iptablesPlanner(
   config: IptablesConfig,
   restore: string | null = restoreProgram(config.FIREWALL_EXE),
 ): FirewallPlanner {
-  const programs: IptablesPrograms = { iptables: config.FIREWALL_EXE, restore };
-  const chains = chainsInUse(config);
-  const commentCheck = config.ENABLE_IPT_COMMENT_CHECK ? config.IPT_INPUT_ACCESS : null;
+  return familyPlanner(config, { family: "ipv4", iptables: config.FIREWALL_EXE, restore });
+}
+
+/**
+ * The planner for one IP version. It remembers what its last set-up found that rules can have.
+ *
+ * @param config variables of fwknopd.conf
+ */
+export function familyPlanner(config: IptablesConfig, programs: IptablesPrograms): FirewallPlanner {
+  const chains = chainsInUse(config, programs.family);
+  const needs = setUpNeeds(config, programs, chains);
   const operation = config.ENABLE_RULE_PREPEND ? "-I" : "-A";
+  let endsInKernel = false;
   return {
-    name: "iptables",
+    name: programs.family === "ipv6" ? "ip6tables" : "iptables",
     flushAtStart: config.FLUSH_IPT_AT_INIT,
     flushAtExit: config.FLUSH_IPT_AT_EXIT,
     newestFirst: config.ENABLE_RULE_PREPEND,
-    setUp: (flush) => setUpChains(programs, commentCheck, chains, flush),
-    rulesFor: (grant) => rulesFor(config, grant),
+    *setUp(flush) {
+      const done = yield* setUpChains(programs, needs, flush);
+      endsInKernel = done.endsInKernel;
+      return done.outcome;
+    },
+    rulesFor: (grant) => rulesFor(config, { family: programs.family, endsInKernel }, grant),
     add: (rules) => addRules(programs, chains, operation, rules),
     remove: (rules) => removeRules(programs, rules),
+    missing: (rules) => missingRules(programs, rules),
     tearDown: () => tearDownChains(programs, chains),
     list: () => list(programs, chains),
     listing: (what) => chains.map((chain) => listingCall(programs, chain, what)),
+  };
+}
+
+const DOCKER_SAMPLE = "-m conntrack --ctstate DNAT --ctorigdstport 1 -j ACCEPT";
+
+/** What rules with these targets need of the kernel. */
+const SAMPLE_TARGETS: Readonly<Record<string, string>> = {
+  DNAT: "-j DNAT --to-destination 127.0.0.1:1",
+  SNAT: "-j SNAT --to-source 127.0.0.1",
+  MASQUERADE: "-j MASQUERADE",
+};
+
+function setUpNeeds(
+  config: IptablesConfig,
+  { family }: IptablesPrograms,
+  chains: readonly IptablesChain[],
+): SetUpNeeds {
+  const nobody = family === "ipv6" ? "::1" : "127.0.0.2";
+  const chain = config.IPT_INPUT_ACCESS;
+  const others = chains.flatMap((spec) => {
+    const match = SAMPLE_TARGETS[spec.target] ?? (spec === DOCKER_CHAIN ? DOCKER_SAMPLE : null);
+    return match === null ? [] : [{ chain: spec, text: `-p 6 -s ${nobody} ${match}` }];
+  });
+  const comment = `-m comment --comment __TMPCOMMENT__ -j ${chain.target}`;
+  return {
+    chains,
+    comment: config.ENABLE_IPT_COMMENT_CHECK ? { chain, text: `-s ${nobody} ${comment}` } : null,
+    kernelExpiry: config.ENABLE_KERNEL_EXPIRY
+      ? { chain, text: `-s ${nobody} ${endingMatch(0)} ${comment}` }
+      : null,
+    others,
+    renews: config.ENABLE_RULE_RENEWAL,
   };
 }
 
@@ -79,17 +146,18 @@ function* list(
 ): Plan<readonly ListedChain[]> {
   const calls = chains.map((spec) => showCall(programs, spec.table, spec.to));
   const results = yield calls;
-  return chains.map(({ table, to: chain }, index) => {
+  return chains.map((spec, index) => {
     const call = calls[index];
     const result = results[index];
     // Status 1 is how iptables says that a chain is not there; others mean that it cannot tell.
     const failed = call !== undefined && (result === undefined || result.status > 1);
+    const name = chainName(programs, spec);
+    const rules = result?.status === 0 ? parseRules(result.stdout, spec.table, spec.to) : [];
     return {
-      table,
-      chain,
+      ...name,
       exists: result?.status === 0,
       problem: failed ? explainFailure(call.call, result) : null,
-      rules: result?.status === 0 ? parseRules(result.stdout, table, chain) : [],
+      rules: rules.map((rule) => ({ ...rule, ...name })),
     };
   });
 }
@@ -98,7 +166,7 @@ function listingCall(
   programs: IptablesPrograms,
   spec: IptablesChain,
   what: "ours" | "all",
-): FirewallCall {
+): ListingCall {
   return readingCall(
     programs,
     what === "ours"

@@ -2,10 +2,11 @@
 // mended and taken away. Rules themselves are next door.
 
 import {
+  type ChainName,
   endingRules,
   type FirewallCall,
+  type FirewallRule,
   type Plan,
-  type SetUpOutcome,
   type TearDownOutcome,
 } from "./fw_firewall.ts";
 import {
@@ -16,6 +17,7 @@ import {
   readingCall,
 } from "./fw_iptables_edit.ts";
 import { countJumps, parseRules } from "./fw_iptables_listing.ts";
+import type { ProgramResult } from "./host.ts";
 
 /** A chain of ours and where it is jumped to from: an IPT_..._ACCESS variable. */
 export interface IptablesChain {
@@ -23,53 +25,102 @@ export interface IptablesChain {
   readonly target: string;
   readonly table: string;
   readonly from: string;
+  /** A chain of somebody else that it is jumped to from instead, while there is one. */
+  readonly preferred?: string;
   /** Where the jump is inserted, from 1. */
   readonly jumpPosition: number;
   readonly to: string;
 }
 
-/** fwknopd's words for a firewall that cannot carry the end of a rule. */
-const NO_COMMENT_MATCH = "Warning: Could not use the 'comment' match";
+/** A chain that may jump to one of ours. */
+interface JumpPlace {
+  readonly chain: string;
+  readonly exists: boolean;
+  readonly jumps: number;
+}
 
 /** What is there of a chain of ours. */
 interface ChainState {
   readonly spec: IptablesChain;
   readonly exists: boolean;
-  readonly jumps: number;
+  /** The one that counts comes first. */
+  readonly places: readonly JumpPlace[];
   /** Output of `-S`; empty when the chain does not exist. */
   readonly text: string;
 }
 
-type Inspection = { readonly ok: true; readonly states: readonly ChainState[] } | {
+/** What is there of all chains. */
+export type Inspection = { readonly ok: true; readonly states: readonly ChainState[] } | {
   readonly ok: false;
   readonly reason: string;
 };
 
-function* inspect(
+/** What a rule in that chain of ours says of where it is. */
+export function chainName(
+  { family }: Pick<IptablesPrograms, "family">,
+  { table, to: chain }: IptablesChain,
+): ChainName {
+  return { table, chain, ...(family === "ipv6" ? { family } : {}) };
+}
+
+/** Reads chains and what jumps to them. */
+export function* inspectChains(
   programs: IptablesPrograms,
   chains: readonly IptablesChain[],
 ): Plan<Inspection> {
-  const calls = chains.flatMap((spec) => [
-    showCall(programs, spec.table, spec.from),
-    showCall(programs, spec.table, spec.to),
-  ]);
-  const results = yield calls;
+  const calls = chains.flatMap((spec) =>
+    [...fromChains(spec), spec.to].map((chain) => showCall(programs, spec.table, chain))
+  );
+  const results = (yield calls)[Symbol.iterator]();
   const states: ChainState[] = [];
-  for (const [index, spec] of chains.entries()) {
-    const from = results[2 * index];
-    const to = results[2 * index + 1];
-    // Status 1 is how iptables says that a chain is not there; others mean that it cannot tell.
-    for (const [result, allowed, name] of [[from, 0, spec.from], [to, 1, spec.to]] as const) {
-      if (result === undefined || result.status > allowed) {
-        const call = showCall(programs, spec.table, name).call;
-        return { ok: false, reason: explainFailure(call, result) };
-      }
-    }
-    const exists = to?.status === 0;
-    const jumps = countJumps(from?.stdout ?? "", spec.from, spec.to);
-    states.push({ spec, exists, jumps, text: exists ? to.stdout : "" });
+  for (const spec of chains) {
+    const names = fromChains(spec);
+    const shown = [...names, spec.to].map((chain) => {
+      const result = results.next().value;
+      // Status 1 is how iptables says that a chain is not there; others mean that it cannot tell.
+      const known = result !== undefined && result.status <= (chain === spec.from ? 0 : 1);
+      const { call } = showCall(programs, spec.table, chain);
+      return {
+        problem: known ? null : explainFailure(call, result),
+        exists: result?.status === 0,
+        text: result?.status === 0 ? result.stdout : "",
+      };
+    });
+    const problem = shown.find((one) => one.problem !== null)?.problem;
+    if (problem !== undefined && problem !== null) return { ok: false, reason: problem };
+    const { exists = false, text = "" } = shown.at(-1) ?? {};
+    const places = names.map((chain, index): JumpPlace => ({
+      chain,
+      exists: shown[index]?.exists ?? false,
+      jumps: countJumps(shown[index]?.text ?? "", chain, spec.to),
+    }));
+    states.push({ spec, exists, text, places: places.filter((place) => place.exists) });
   }
   return { ok: true, states };
+}
+
+/** Calls that tell whether our chains are jumped to from where they have to be. */
+export function lookForJumps(
+  programs: IptablesPrograms,
+  chains: readonly IptablesChain[],
+): { calls: FirewallCall[]; findsAll(results: readonly ProgramResult[]): boolean } {
+  const looks = chains.flatMap((spec) => fromChains(spec).map((from) => ({ spec, from })));
+  return {
+    calls: looks.map(({ spec, from }) => showCall(programs, spec.table, from)),
+    findsAll: (results) =>
+      chains.every((spec) => {
+        const index = looks.findIndex((look, at) =>
+          look.spec === spec && results[at]?.status === 0
+        );
+        const from = looks[index]?.from;
+        return from !== undefined && countJumps(results[index]?.stdout ?? "", from, spec.to) > 0;
+      }),
+  };
+}
+
+/** Where a chain of ours is jumped to from: the first of these that exists. */
+function fromChains({ from, preferred }: IptablesChain): string[] {
+  return preferred === undefined ? [from] : [preferred, from];
 }
 
 /** How completing went. */
@@ -92,87 +143,50 @@ export type Completion =
  * Makes what is missing of chains and jumps, in one transaction a table.
  *
  * @param flush whether to replace what is there, with its rules, by empty chains
+ * @param known what is there, if it was looked at just before
  */
 export function* completeChains(
   programs: IptablesPrograms,
   chains: readonly IptablesChain[],
   flush: boolean,
+  known: Inspection | null = null,
 ): Plan<Completion> {
-  const found = yield* inspect(programs, chains);
+  const found = known ?? (yield* inspectChains(programs, chains));
   if (!found.ok) return { ...found, changed: false };
   const made = found.states.filter((state) => !state.exists).map((state) => state.spec);
-  const jumpless = found.states.filter((state) => flush || state.jumps === 0);
+  const jumps = found.states.flatMap(({ spec, places: [place] }) =>
+    place === undefined || (place.jumps > 0 && !flush) ? [] : [{ spec, from: place.chain }]
+  );
   const edits = [
     ...(flush ? found.states.flatMap(jumpDeletions) : []),
     ...unique(found.states.flatMap(({ spec, exists }): Edit[] => {
       if (exists && !flush) return [];
       return [{ table: spec.table, operation: exists ? "-F" : "-N", chain: spec.to, rest: "" }];
     })),
-    ...jumpless.map(({ spec }): Edit => ({
+    ...jumps.map(({ spec, from }): Edit => ({
       table: spec.table,
       operation: "-I",
-      chain: spec.from,
+      chain: from,
       rest: `${spec.jumpPosition} -j ${spec.to}`,
     })),
   ];
   const outcome = yield* applyEdits(programs, edits);
   if (!outcome.ok) return { ok: false, reason: outcome.reason, changed: outcome.done.length > 0 };
-  const lines = jumpless.map(({ spec }) =>
-    `Added jump rule from chain: ${spec.from} to chain: ${spec.to}`
+  const lines = jumps.map(({ spec, from }) =>
+    `Added jump rule from chain: ${from} to chain: ${spec.to}`
   );
   return { ok: true, lines, made, states: found.states };
 }
 
-/** Makes chains and jumps; see {@linkcode FirewallPlanner.setUp}. */
-export function* setUpChains(
+/** The rules of an earlier run in these chains that will end. */
+export function earlierRules(
   programs: IptablesPrograms,
-  commentCheck: IptablesChain | null,
-  chains: readonly IptablesChain[],
-  flush: boolean,
-): Plan<SetUpOutcome> {
-  const completed = yield* completeChains(programs, chains, flush);
-  if (!completed.ok) {
-    if (completed.changed) yield* tearDownChains(programs, chains);
-    return { ok: false, reason: completed.reason };
-  }
-  const lines = [...completed.lines];
-  if (commentCheck !== null) {
-    const problem = yield* findCommentProblem(programs, commentCheck);
-    if (problem !== null) {
-      yield* tearDownChains(programs, chains);
-      return { ok: false, reason: problem, warning: NO_COMMENT_MATCH };
-    }
-    lines.push("iptables 'comment' match is available");
-  }
-  const kept = flush
-    ? []
-    : completed.states.flatMap(({ spec, text }) =>
-      endingRules(parseRules(text, spec.table, spec.to))
-    );
-  return { ok: true, lines, kept };
-}
-
-/**
- * Whether a rule can have a comment and our target. A transaction that adds a rule and takes it
- * away again makes the kernel check it without any packet meeting it; without transactions a
- * question for such a rule has to do.
- */
-function* findCommentProblem(
-  programs: IptablesPrograms,
-  chain: IptablesChain,
-): Plan<string | null> {
-  const rest = `-s 127.0.0.2 -m comment --comment __TMPCOMMENT__ -j ${chain.target}`;
-  if (programs.restore !== null) {
-    const edit = { table: chain.table, chain: chain.to, rest };
-    const outcome = yield* applyEdits(programs, [
-      { ...edit, operation: "-A" },
-      { ...edit, operation: "-D" },
-    ]);
-    return outcome.ok ? null : outcome.reason;
-  }
-  const call = readingCall(programs, ["-t", chain.table, "-C", chain.to, ...rest.split(" ")]);
-  const [result] = yield [call];
-  return result !== undefined && result.status <= 1 ? null : explainFailure(call.call, result);
+  states: readonly ChainState[],
+): FirewallRule[] {
+  return states.flatMap(({ spec, text }) =>
+    endingRules(parseRules(text, spec.table, spec.to))
+      .map((rule) => ({ ...rule, ...chainName(programs, spec) }))
+  );
 }
 
 /** Takes chains, jumps and rules away. */
@@ -180,7 +194,7 @@ export function* tearDownChains(
   programs: IptablesPrograms,
   chains: readonly IptablesChain[],
 ): Plan<TearDownOutcome> {
-  const found = yield* inspect(programs, chains);
+  const found = yield* inspectChains(programs, chains);
   if (!found.ok) return found;
   const jumps = found.states.flatMap(jumpDeletions);
   const existing = found.states.filter((state) => state.exists);
@@ -201,13 +215,15 @@ export function showCall(programs: IptablesPrograms, table: string, chain: strin
   return readingCall(programs, ["-t", table, "-S", chain]);
 }
 
-function jumpDeletions({ spec, jumps }: ChainState): Edit[] {
-  return Array.from({ length: jumps }, () => ({
-    table: spec.table,
-    operation: "-D",
-    chain: spec.from,
-    rest: `-j ${spec.to}`,
-  }));
+function jumpDeletions({ spec, places }: ChainState): Edit[] {
+  return places.flatMap(({ chain, jumps }) =>
+    Array.from({ length: jumps }, (): Edit => ({
+      table: spec.table,
+      operation: "-D",
+      chain,
+      rest: `-j ${spec.to}`,
+    }))
+  );
 }
 
 /** Two variables may name the same chain for jumps from two others; it is made and emptied once. */

@@ -7,6 +7,8 @@ import type { ProgramCall, ProgramResult } from "./host.ts";
 
 /** The programs that a planner calls. */
 export interface IptablesPrograms {
+  /** Which addresses the rules of these programs are for. */
+  readonly family: "ipv4" | "ipv6";
   readonly iptables: string;
   /** Null when there is none that fits: every edit is then a call of its own. */
   readonly restore: string | null;

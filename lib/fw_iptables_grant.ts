@@ -2,8 +2,10 @@
 
 import type { AccessGrant, FirewallGrant, NatGrant } from "./auth_grant.ts";
 import type { FirewallRule, RuleChoice } from "./fw_firewall.ts";
-import type { IptablesChain } from "./fw_iptables_chains.ts";
-import { parseIpv4 } from "./net_address.ts";
+import { chainName, type IptablesChain } from "./fw_iptables_chains.ts";
+import type { IptablesPrograms } from "./fw_iptables_edit.ts";
+import { rulePurpose } from "./fw_iptables_listing.ts";
+import { parseIp, parseIpv4 } from "./net_address.ts";
 import { formatPorts, PROTOCOL_NUMBERS, type ProtocolPort } from "./net_port.ts";
 
 /** What rules depend on in fwknopd.conf, by its variables' names. */
@@ -21,6 +23,8 @@ export interface IptablesRuleConfig {
   readonly ENABLE_STRICT_SNAT: boolean;
   /** N gives fwknopd's rules for repeated requests: each has one of its own. */
   readonly ENABLE_RULE_RENEWAL: boolean;
+  /** Whether access also holds for ports of containers, which Docker forwards. */
+  readonly ENABLE_DOCKER: boolean;
   readonly IPT_INPUT_ACCESS: IptablesChain;
   readonly IPT_OUTPUT_ACCESS: IptablesChain;
   readonly IPT_FORWARD_ACCESS: IptablesChain;
@@ -28,6 +32,14 @@ export interface IptablesRuleConfig {
   readonly IPT_SNAT_ACCESS: IptablesChain;
   readonly IPT_MASQUERADE_ACCESS: IptablesChain;
 }
+
+/** What else rules depend on. */
+export interface RuleContext extends Pick<IptablesPrograms, "family"> {
+  /** Whether rules stop at their end by themselves. */
+  readonly endsInKernel: boolean;
+}
+
+type RuleSettings = IptablesRuleConfig & RuleContext;
 
 /** One rule before its end and target are known. */
 interface RuleParts {
@@ -41,29 +53,68 @@ interface RuleParts {
   readonly destination?: string;
 }
 
-const ANYWHERE = "0.0.0.0/0";
+const ANYWHERE = { ipv4: "0.0.0.0/0", ipv6: "::/0" } as const;
 const NOWHERE = "0.0.0.0";
 
+/** Where Docker has administrators put rules of their own, before those of containers. */
+export const DOCKER_CHAIN: IptablesChain = {
+  target: "ACCEPT",
+  table: "filter",
+  from: "FORWARD",
+  preferred: "DOCKER-USER",
+  jumpPosition: 1,
+  to: "FWKNOP_DOCKER",
+};
+
+/** The last second that the time match of iptables takes: 2037-12-31 23:59:59 UTC. */
+const LAST_END = Date.UTC(2038, 0) / 1000 - 1;
+
 /** The rules of a grant; see {@linkcode FirewallPlanner.rulesFor}. */
-export function rulesFor(config: IptablesRuleConfig, grant: FirewallGrant): RuleChoice {
-  const target = grant.kind === "nat" ? [grant.nat.host, grant.nat.forcedSource ?? NOWHERE] : [];
-  for (const address of [grant.source, grant.destination, ...target]) {
-    if (parseIpv4(address) === null) {
-      return { ok: false, reason: `iptables opens for IPv4 addresses only, not for ${address}` };
-    }
-  }
+export function rulesFor(
+  rules: IptablesRuleConfig,
+  context: RuleContext,
+  grant: FirewallGrant,
+): RuleChoice {
+  const config = { ...rules, ...context };
+  const problem = addressProblem(config, grant);
+  if (problem !== null) return { ok: false, reason: problem };
   if (grant.kind === "access") return { ok: true, rules: accessRules(config, grant) };
+  if (config.family === "ipv6") {
+    return { ok: false, reason: `NAT is for IPv4 only, not for ${grant.source}` };
+  }
   if (config.ENABLE_IPT_FORWARDING || config.ENABLE_IPT_LOCAL_NAT) {
     return { ok: true, rules: natRules(config, grant) };
   }
   return { ok: false, reason: "neither ENABLE_IPT_FORWARDING nor ENABLE_IPT_LOCAL_NAT is set" };
 }
 
-function accessRules(config: IptablesRuleConfig, grant: AccessGrant): FirewallRule[] {
-  const destination = config.ENABLE_DESTINATION_RULE ? grant.destination : ANYWHERE;
+/** An address that is of no use in the rules; null when all are. */
+function addressProblem(config: RuleSettings, grant: FirewallGrant): string | null {
+  const version = config.family === "ipv6" ? 6 : 4;
+  const source = parseIp(grant.source);
+  const program = version === 6 ? "ip6tables" : "iptables";
+  if (source?.version !== version) {
+    return `${program} opens for IPv${version} addresses only, not for ${grant.source}`;
+  }
+  const names = config.ENABLE_DESTINATION_RULE ||
+    (grant.kind === "nat" && config.ENABLE_FORWARD_DESTINATION);
+  const destination = parseIp(grant.destination);
+  if (destination === null || (names && destination.version !== version)) {
+    return `packets to ${grant.destination} cannot come from ${grant.source}`;
+  }
+  const target = grant.kind === "nat" ? [grant.nat.host, grant.nat.forcedSource ?? NOWHERE] : [];
+  const wrong = target.find((address) => parseIpv4(address) === null);
+  return wrong === undefined ? null : `${program} opens for IPv4 addresses only, not for ${wrong}`;
+}
+
+function accessRules(config: RuleSettings, grant: AccessGrant): FirewallRule[] {
+  const destination = destinationOf(config, grant);
   return grant.ports.flatMap((port) => {
-    const access = accessRule(config, grant, "access", port);
-    if (!config.ENABLE_IPT_OUTPUT) return [access];
+    const access = [
+      accessRule(config, grant, "access", port),
+      ...(config.ENABLE_DOCKER ? [dockerRule(config, grant, port)] : []),
+    ];
+    if (!config.ENABLE_IPT_OUTPUT) return access;
     const { protocol, port: number } = port;
     const answer = ruleOf(config, grant, formatPorts(grant.ports), {
       kind: "OUTPUT",
@@ -72,17 +123,40 @@ function accessRules(config: IptablesRuleConfig, grant: AccessGrant): FirewallRu
         ` --sport ${number}`,
       destination,
     });
-    return [access, answer];
+    return [...access, answer];
   });
 }
 
+/**
+ * Docker forwards what comes to a published port. By then the packet has the container's address
+ * and port; which it was sent to, the connection remembers.
+ */
+function dockerRule(
+  config: RuleSettings,
+  grant: AccessGrant,
+  { protocol, port }: ProtocolPort,
+): FirewallRule {
+  const destination = config.ENABLE_DESTINATION_RULE ? ` --ctorigdst ${grant.destination}` : "";
+  return ruleOf(config, grant, formatPorts(grant.ports), {
+    kind: "Docker access",
+    chain: DOCKER_CHAIN,
+    match: `-p ${PROTOCOL_NUMBERS[protocol]} -s ${grant.source}` +
+      ` -m conntrack --ctstate DNAT${destination} --ctorigdstport ${port}`,
+    destination: destinationOf(config, grant),
+  });
+}
+
+function destinationOf(config: RuleSettings, grant: FirewallGrant): string {
+  return config.ENABLE_DESTINATION_RULE ? grant.destination : ANYWHERE[config.family];
+}
+
 function accessRule(
-  config: IptablesRuleConfig,
+  config: RuleSettings,
   grant: FirewallGrant,
   kind: "access" | "local NAT",
   { protocol, port }: ProtocolPort,
 ): FirewallRule {
-  const destination = config.ENABLE_DESTINATION_RULE ? grant.destination : ANYWHERE;
+  const destination = destinationOf(config, grant);
   return ruleOf(config, grant, formatPorts(grant.ports), {
     kind,
     chain: config.IPT_INPUT_ACCESS,
@@ -91,7 +165,7 @@ function accessRule(
   });
 }
 
-function natRules(config: IptablesRuleConfig, grant: NatGrant): FirewallRule[] {
+function natRules(config: RuleSettings, grant: NatGrant): FirewallRule[] {
   const [first] = grant.ports;
   if (first === undefined) return [];
   const { nat } = grant;
@@ -106,7 +180,7 @@ function natRules(config: IptablesRuleConfig, grant: NatGrant): FirewallRule[] {
 
 /** Forwarding for all leads anywhere only where no translation ties it to one host. */
 function forwardRule(
-  config: IptablesRuleConfig,
+  config: RuleSettings,
   grant: NatGrant,
   { protocol }: ProtocolPort,
 ): FirewallRule {
@@ -114,7 +188,7 @@ function forwardRule(
   const chain = config.IPT_FORWARD_ACCESS;
   const tied = config.ENABLE_FORWARD_DESTINATION && (!nat.all || nat.translatesDestination);
   const to = tied ? ` -d ${nat.host}` : "";
-  const destination = tied ? nat.host : ANYWHERE;
+  const destination = tied ? nat.host : ANYWHERE[config.family];
   if (nat.all) {
     return ruleOf(config, grant, ALL_PORTS, {
       kind: "FORWARD ALL",
@@ -132,7 +206,7 @@ function forwardRule(
 }
 
 function destinationRule(
-  config: IptablesRuleConfig,
+  config: RuleSettings,
   grant: NatGrant,
   { protocol, port }: ProtocolPort,
 ): FirewallRule {
@@ -140,7 +214,7 @@ function destinationRule(
   const chain = config.IPT_DNAT_ACCESS;
   const destination = config.ENABLE_DESTINATION_RULE || config.ENABLE_FORWARD_DESTINATION
     ? grant.destination
-    : ANYWHERE;
+    : ANYWHERE[config.family];
   if (nat.all) {
     return ruleOf(config, grant, ALL_PORTS, {
       kind: "DNAT ALL",
@@ -159,7 +233,7 @@ function destinationRule(
 }
 
 function sourceRule(
-  config: IptablesRuleConfig,
+  config: RuleSettings,
   grant: NatGrant,
   { protocol, port }: ProtocolPort,
 ): FirewallRule {
@@ -188,7 +262,7 @@ function sourceRule(
 }
 
 /** The address that the target sees; null to masquerade. FORCE_MASQUERADE gives way when all is forwarded. */
-function sourceAddress(config: IptablesRuleConfig, nat: NatGrant["nat"]): string | null {
+function sourceAddress(config: RuleSettings, nat: NatGrant["nat"]): string | null {
   const { SNAT_TRANSLATE_IP: usual } = config;
   if (nat.forcedSource !== null) return nat.forcedSource;
   if (nat.masquerade && !nat.all) return null;
@@ -199,20 +273,32 @@ function sourceAddress(config: IptablesRuleConfig, nat: NatGrant["nat"]): string
 const ALL_PORTS = "*/*";
 
 function ruleOf(
-  config: Pick<IptablesRuleConfig, "ENABLE_RULE_RENEWAL">,
+  config: RuleSettings,
   grant: FirewallGrant,
   ports: string,
   parts: RuleParts,
 ): FirewallRule {
-  const { kind, chain, match, option, destination = ANYWHERE } = parts;
+  const { kind, chain, match, option, destination = ANYWHERE[config.family] } = parts;
   const target = [`-j ${chain.target}`, ...(option === undefined ? [] : [option])].join(" ");
+  const { expires } = grant;
+  const end = config.endsInKernel && expires <= LAST_END ? `${endingMatch(expires)} ` : "";
+  const text = `${match} ${end}-m comment --comment _exp_${expires} ${target}`;
   return {
     kind,
-    table: chain.table,
-    chain: chain.to,
-    text: `${match} -m comment --comment _exp_${grant.expires} ${target}`,
-    ...(config.ENABLE_RULE_RENEWAL ? { purpose: `${match} ${target}` } : {}),
-    expires: grant.expires,
+    ...chainName(config, chain),
+    text,
+    ...(config.ENABLE_RULE_RENEWAL ? { purpose: rulePurpose(text) } : {}),
+    expires,
     summary: `${grant.source} -> ${destination} ${ports}`,
   };
+}
+
+/**
+ * What a packet meets up to the end of that second (iptables-extensions(8), time). It stands before
+ * the comment, so that a listing ends as fwknopd's does.
+ *
+ * @param expires seconds since 1970 UTC
+ */
+export function endingMatch(expires: number): string {
+  return `-m time --datestop ${new Date(expires * 1000).toISOString().slice(0, 19)}`;
 }

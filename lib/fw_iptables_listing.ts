@@ -35,14 +35,36 @@ export function countJumps(text: string, from: string, to: string): number {
  * @param text what follows the chain's name
  */
 export function canonicalRule(text: string): string {
-  const options = splitOptions(text);
+  return canonical(splitOptions(text));
+}
+
+/**
+ * What a rule does, whenever it ends: its {@linkcode canonicalRule} without the comment and the
+ * match that say when.
+ *
+ * @param text what follows the chain's name
+ */
+export function rulePurpose(text: string): string {
+  return canonical(
+    splitOptions(text).filter(([option, value]) =>
+      option !== "--comment" && option !== "--datestop" &&
+      !(option === "-m" && (value === "comment" || value === "time"))
+    ),
+  );
+}
+
+function canonical(options: Options): string {
   const protocol = valueOf(options, "-p");
   return options
     .filter(([option, value]) => !(option === "-m" && value === protocol))
-    .filter(([option, value]) => !((option === "-s" || option === "-d") && value === "0.0.0.0/0"))
+    .filter(([option, value]) => !((option === "-s" || option === "-d") && isAnywhere(value)))
     .map(([option, value]) => `${option} ${value}`)
     .sort()
     .join(" ");
+}
+
+function isAnywhere(network: string): boolean {
+  return network === "0.0.0.0/0" || network === "::/0";
 }
 
 /** Splits at blanks; iptables(8) puts values that have blanks or quotes in them in double quotes. */
@@ -66,9 +88,10 @@ function listedRule(text: string, table: string, chain: string, number: number):
     source: valueOf(options, "-s"),
     destination: valueOf(options, "-d"),
     sourcePort: portOf(options, "--sport"),
-    destinationPort: portOf(options, "--dport"),
+    destinationPort: portOf(options, "--dport") ?? portOf(options, "--ctorigdstport"),
     expires: end === null ? null : Number(end[1]),
     text,
+    endsByItself: valueOf(options, "--datestop") !== null,
   };
 }
 
@@ -91,7 +114,9 @@ function splitOptions(text: string): Options {
 
 /** Protocols by name and single hosts without their mask, as people write them. */
 function plainValue(option: string, value: string): string {
-  if (option === "-s" || option === "-d") return value.replace(/\/32$/, "");
+  if (option === "-s" || option === "-d") {
+    return value.replace(value.includes(":") ? /\/128$/ : /\/32$/, "");
+  }
   if (option !== "-p") return value;
   const named = Object.entries(PROTOCOL_NUMBERS).find(([, number]) => String(number) === value);
   return named?.[0] ?? value;

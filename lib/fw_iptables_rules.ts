@@ -1,14 +1,26 @@
 // Adding and removing iptables rules: in transactions, with repair of what somebody removed.
 
-import type { AddOutcome, FirewallRule, Plan, RemoveOutcome } from "./fw_firewall.ts";
-import { completeChains, type IptablesChain, showCall } from "./fw_iptables_chains.ts";
+import {
+  type AddOutcome,
+  chainKey,
+  type FirewallRule,
+  type Plan,
+  type RemoveOutcome,
+} from "./fw_firewall.ts";
+import {
+  chainName,
+  completeChains,
+  type IptablesChain,
+  lookForJumps,
+  showCall,
+} from "./fw_iptables_chains.ts";
 import {
   applyEdits,
   type Edit,
   type EditOutcome,
   type IptablesPrograms,
 } from "./fw_iptables_edit.ts";
-import { canonicalRule, countJumps, parseRules } from "./fw_iptables_listing.ts";
+import { canonicalRule, parseRules } from "./fw_iptables_listing.ts";
 
 /** Exit statuses that blame the edit itself: no match, or text that iptables(8) does not take. */
 const BLAMES_EDIT: readonly number[] = [1, 2];
@@ -31,12 +43,9 @@ export function* addRules(
   );
   // Reading the built-in chain beside the edit costs no time; `-C` would, since the nft variant
   // then reads all rules of the chain that is jumped to.
-  const looks = used.map((spec) => showCall(programs, spec.table, spec.from));
-  const first = yield* applyEdits(programs, edits, looks);
-  const jumpsThere = used.every((spec, index) =>
-    countJumps(first.beside[index]?.stdout ?? "", spec.from, spec.to) > 0
-  );
-  if (first.ok && jumpsThere) return { ok: true, repaired: [], lost: [] };
+  const look = lookForJumps(programs, used);
+  const first = yield* applyEdits(programs, edits, look.calls);
+  if (first.ok && look.findsAll(first.beside)) return { ok: true, repaired: [], lost: [] };
 
   const completed = yield* completeChains(programs, chains, false);
   if (!completed.ok) {
@@ -44,7 +53,7 @@ export function* addRules(
     return { ok: false, reason: completed.reason, blames: "firewall", repaired: [], lost: [] };
   }
   const repaired = completed.lines;
-  const lost = completed.made.map((spec) => `${spec.table} ${spec.to}`);
+  const lost = completed.made.map((spec) => chainKey(chainName(programs, spec)));
   if (first.ok && lost.length === 0) return { ok: true, repaired, lost };
 
   if (mayHaveAdded(first)) yield* removeRules(programs, rules);
@@ -54,6 +63,15 @@ export function* addRules(
   if (broken && mayHaveAdded(last)) yield* removeRules(programs, rules);
   const blames = BLAMES_EDIT.includes(last.status) ? "rules" : "firewall";
   return { ok: false, reason: last.reason, blames, repaired, lost };
+}
+
+/** Which of the rules are not in their chains; none where that cannot be told. */
+export function* missingRules(
+  programs: IptablesPrograms,
+  rules: readonly FirewallRule[],
+): Plan<readonly FirewallRule[]> {
+  const there = yield* identitiesIn(programs, rules);
+  return there === null ? [] : rules.filter((rule) => !there.has(identityOf(rule)));
 }
 
 /** Removes rules by content; those that are gone already do not keep the others. */
@@ -66,12 +84,8 @@ export function* removeRules(
     return { removed: rules, missing: [], failed: [], reason: "" };
   }
 
-  const chains = [
-    ...new Map(together.left.map((rule) => [`${rule.table} ${rule.chain}`, rule])).values(),
-  ];
-  const results = yield chains.map((rule) => showCall(programs, rule.table, rule.chain));
-  // Status 1 is how iptables says that a chain is not there; others mean that it cannot tell.
-  if (results.some((result) => result.status > 1)) {
+  const there = yield* identitiesIn(programs, together.left);
+  if (there === null) {
     return {
       removed: together.removed,
       missing: [],
@@ -79,11 +93,6 @@ export function* removeRules(
       reason: together.reason,
     };
   }
-  const there = new Set(
-    chains.flatMap((rule, index) =>
-      parseRules(results[index]?.stdout ?? "", rule.table, rule.chain).map(identityOf)
-    ),
-  );
   const missing = together.left.filter((rule) => !there.has(identityOf(rule)));
   const present = together.left.filter((rule) => there.has(identityOf(rule)));
   const again = yield* deleteRules(programs, present);
@@ -101,6 +110,22 @@ export function* removeRules(
     if (alone.left.length > 0) reason = alone.reason;
   }
   return { removed, missing, failed, reason };
+}
+
+/** All rules of the chains that these rules are in; null when they cannot be read. */
+function* identitiesIn(
+  programs: IptablesPrograms,
+  rules: readonly FirewallRule[],
+): Plan<ReadonlySet<string> | null> {
+  const chains = [...new Map(rules.map((rule) => [chainKey(rule), rule])).values()];
+  const results = yield chains.map((rule) => showCall(programs, rule.table, rule.chain));
+  // Status 1 is how iptables says that a chain is not there; others mean that it cannot tell.
+  if (results.some((result) => result.status > 1)) return null;
+  return new Set(
+    chains.flatMap((rule, index) =>
+      parseRules(results[index]?.stdout ?? "", rule.table, rule.chain).map(identityOf)
+    ),
+  );
 }
 
 /** A program that was killed may have done its work before. */

@@ -1,7 +1,7 @@
 // What is open: rules in the order of their chains, and grants by the time they end. Knows no
 // program and no clock; times are whatever number the caller counts in.
 
-import type { FirewallRule } from "./fw_firewall.ts";
+import { chainKey, type ChainName, type FirewallRule } from "./fw_firewall.ts";
 
 /** Rules that were added together and end together. */
 export interface OpenGrant {
@@ -24,7 +24,7 @@ export interface OpenRules {
   /** When what the rule opens is due to be closed; null when it is not open. */
   deadlineOf(rule: FirewallRule): number | null;
   /** Whether a rule of ours in that chain ends at that time. */
-  endsIn(table: string, chain: string, expires: number): boolean;
+  endsIn(chain: ChainName, expires: number): boolean;
   /** Enters rules that are open now; those it knows already keep their end. */
   enter(rules: readonly FirewallRule[], deadline: number): void;
   /** Gives a grant that was taken out, and could not be removed, another deadline. */
@@ -37,8 +37,8 @@ export interface OpenRules {
   number(rules: readonly FirewallRule[]): Map<FirewallRule, number>;
   /** Strikes out rules that are gone. */
   forget(rules: readonly FirewallRule[]): void;
-  /** Strikes out all rules of a chain, given as `table chain`. */
-  forgetChain(name: string): void;
+  /** Strikes out all rules of a chain, given by its key. */
+  forgetChain(key: string): void;
 }
 
 interface Entry {
@@ -58,10 +58,10 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
   let grants = 0;
 
   const entryOf = (rule: FirewallRule): Entry | undefined =>
-    chains.get(chainName(rule))?.get(purposeOf(rule));
+    chains.get(chainKey(rule))?.get(purposeOf(rule));
 
   function strike({ rule, owner }: Entry): void {
-    chains.get(chainName(rule))?.delete(purposeOf(rule));
+    chains.get(chainKey(rule))?.delete(purposeOf(rule));
     owner.rules.delete(rule);
     if (owner.rules.size === 0) grants--;
   }
@@ -78,8 +78,8 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
     has: (rule) => entryOf(rule) !== undefined,
     openRule: (rule) => entryOf(rule)?.rule ?? null,
     deadlineOf: (rule) => entryOf(rule)?.owner.deadline ?? null,
-    endsIn: (table, chain, expires) => {
-      const entries = chains.get(chainName({ table, chain }));
+    endsIn: (chain, expires) => {
+      const entries = chains.get(chainKey(chain));
       return entries !== undefined && entries.values().some(({ rule }) => rule.expires === expires);
     },
     enter: (rules, deadline) => {
@@ -87,7 +87,7 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
       for (const rule of rules) {
         if (entryOf(rule) !== undefined) continue;
         owner.rules.add(rule);
-        const name = chainName(rule);
+        const name = chainKey(rule);
         const chain = chains.get(name) ?? new Map<string, Entry>();
         chains.set(name, chain.set(purposeOf(rule), { rule, owner }));
       }
@@ -98,7 +98,7 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
     postpone: (grant, deadline) => {
       const owner: OpenGrant = { rules: grant.rules, deadline, failures: grant.failures + 1 };
       for (const rule of owner.rules) {
-        chains.get(chainName(rule))?.set(purposeOf(rule), { rule, owner });
+        chains.get(chainKey(rule))?.set(purposeOf(rule), { rule, owner });
       }
       if (owner.rules.size > 0) push(heap, owner);
     },
@@ -119,7 +119,7 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
     number: (rules) => {
       const wanted = new Set(rules);
       const numbers: [FirewallRule, number][] = [];
-      for (const name of new Set(rules.map(chainName))) {
+      for (const name of new Set(rules.map(chainKey))) {
         const chain = chains.get(name);
         if (chain === undefined) continue;
         let index = 0;
@@ -138,18 +138,14 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
         if (entry !== undefined) strike(entry);
       }
     },
-    forgetChain: (name) => {
-      for (const entry of [...chains.get(name)?.values() ?? []]) strike(entry);
+    forgetChain: (key) => {
+      for (const entry of [...chains.get(key)?.values() ?? []]) strike(entry);
     },
   };
 }
 
 function purposeOf({ purpose, text }: FirewallRule): string {
   return purpose ?? text;
-}
-
-function chainName({ table, chain }: Pick<FirewallRule, "table" | "chain">): string {
-  return `${table} ${chain}`;
 }
 
 function push(heap: OpenGrant[], grant: OpenGrant): void {

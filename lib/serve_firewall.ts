@@ -2,7 +2,7 @@
 // What a rule looks like is the planner's business.
 
 import type { FirewallGrant } from "./auth_grant.ts";
-import { endingRules, type FirewallPlanner, type FirewallRule } from "./fw_firewall.ts";
+import { chainKey, endingRules, type FirewallPlanner, type FirewallRule } from "./fw_firewall.ts";
 import { createOpenRules, type OpenGrant } from "./fw_open.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
@@ -83,6 +83,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
         throw new Error(`cannot set up ${planner.name}: ${outcome.reason}`);
       }
       for (const line of outcome.lines) log.info(line);
+      for (const line of outcome.warnings ?? []) log.warning(line);
       for (const rule of outcome.kept) book.enter([rule], deadlineAtWallClock(rule.expires));
       armSweep();
       armUpkeep();
@@ -154,6 +155,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
   }
 
   async function openTogether(requests: readonly Request[]): Promise<void> {
+    await forgetMissing(requests);
     const fresh = freshRules(requests);
     const rules = [...fresh];
     const outlived = rules.flatMap((rule) => {
@@ -185,6 +187,21 @@ export function createFirewall(parts: FirewallParts): Firewall {
     if (incomplete.length > 0) await openTogether(incomplete);
   }
 
+  /**
+   * What a knock finds open already may have been closed by somebody, such as `spa fw-close`; the
+   * knock is to open it again.
+   */
+  async function forgetMissing(requests: readonly Request[]): Promise<void> {
+    if (planner.missing === undefined) return;
+    const fresh = freshRules(requests);
+    const known = new Set(
+      requests.flatMap(({ rules }) => rules).filter((rule) => !fresh.has(rule))
+        .map((rule) => book.openRule(rule)).filter((rule) => rule !== null),
+    );
+    if (known.size === 0) return;
+    book.forget(await runPlan(host, log, planner.missing([...known])));
+  }
+
   /** Removes rules in whose place others stand that end later. */
   async function removeOutlived(rules: readonly FirewallRule[]): Promise<void> {
     const outcome = await runPlan(host, log, planner.remove(rules));
@@ -207,7 +224,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
     const latest = new Map<string, { rule: FirewallRule; deadline: number }>();
     for (const { rules, deadline } of requests) {
       for (const rule of rules) {
-        const key = `${rule.table} ${rule.chain} ${rule.purpose ?? rule.text}`;
+        const key = `${chainKey(rule)} ${rule.purpose ?? rule.text}`;
         const open = book.deadlineOf(rule);
         const end = latest.get(key)?.deadline ?? open;
         const isLonger = end !== null && end < deadline &&
@@ -280,7 +297,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
     const chains = await runPlan(host, log, planner.list());
     for (const listed of chains.flatMap((chain) => chain.rules)) {
       for (const rule of endingRules([listed])) {
-        const ours = book.endsIn(rule.table, rule.chain, rule.expires);
+        const ours = book.endsIn(rule, rule.expires);
         if (!ours && rule.expires * 1000 <= host.now()) overdue.set(rule, listed.number);
       }
     }
@@ -309,6 +326,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
   async function logListing(): Promise<void> {
     for (const call of planner.listing("ours")) {
       const result = await host.run(call.call);
+      if (call.optional !== undefined && result.status !== 0) continue;
       log.debug(`fw_dump_rules() CMD: '${call.echo.join(" ")}'\n${result.stdout.trimEnd()}`);
     }
   }

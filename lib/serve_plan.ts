@@ -6,7 +6,14 @@ import type { FirewallCall, FirewallPlanner, Plan } from "./fw_firewall.ts";
 import { type FirewalldConfig, firewalldPlanner } from "./fw_firewalld.ts";
 import { directPlanner } from "./fw_firewalld_direct.ts";
 import { type IpfwConfig, ipfwPlanner } from "./fw_ipfw.ts";
-import { type IptablesConfig, iptablesPlanner, restoreProgram } from "./fw_iptables.ts";
+import {
+  familyPlanner,
+  ip6tablesProgram,
+  type IptablesConfig,
+  iptablesPlanner,
+  restoreProgram,
+} from "./fw_iptables.ts";
+import { bothFamilies } from "./fw_iptables_families.ts";
 import { NFT_PROGRAM, type NftablesConfig, nftablesPlanner } from "./fw_nftables.ts";
 import { type PfConfig, pfPlanner } from "./fw_pf.ts";
 import { missingProgram, withModules } from "./fw_tools.ts";
@@ -20,6 +27,10 @@ export interface FirewallConfig
   readonly FIREWALL_TYPE: FirewallType;
   /** Rules in iptables' words instead of rich rules. */
   readonly ENABLE_FIREWD_DIRECT: boolean;
+  /** N leaves IPv6 alone. */
+  readonly ENABLE_IP6TABLES: boolean;
+  /** Null: the program beside FIREWALL_EXE, if it is there. */
+  readonly IP6TABLES_EXE: string | null;
 }
 
 type Files = Pick<Host, "stat" | "readTextFile">;
@@ -62,7 +73,6 @@ function settleAuto(host: Files, config: FirewallConfig): FirewallConfig {
   return { ...config, FIREWALL_TYPE: nftables ? "nftables" : "iptables" };
 }
 
-/** Without a restore program beside FIREWALL_EXE, the rules of iptables are set one by one. */
 function plannerFor(host: Files, config: FirewallConfig): FirewallPlanner {
   switch (config.FIREWALL_TYPE) {
     case "nftables":
@@ -75,12 +85,36 @@ function plannerFor(host: Files, config: FirewallConfig): FirewallPlanner {
       return ipfwPlanner(config);
     case "pf":
       return pfPlanner(config);
-    default: {
-      const restore = restoreProgram(config.FIREWALL_EXE);
-      const isThere = restore !== null && host.stat(restore) !== null;
-      return iptablesPlanner(config, isThere ? restore : null);
-    }
+    default:
+      return iptablesFor(host, config);
   }
+}
+
+function iptablesFor(host: Files, config: FirewallConfig): FirewallPlanner {
+  const ipv4 = iptablesPlanner(config, restoreBeside(host, config.FIREWALL_EXE));
+  const iptables = ip6tablesFor(host, config);
+  if (iptables === null) return ipv4;
+  const restore = restoreBeside(host, iptables);
+  const ipv6 = familyPlanner(config, { family: "ipv6", iptables, restore });
+  return bothFamilies(ipv4, ipv6, { needsIpv6: config.IP6TABLES_EXE !== null });
+}
+
+/** Without a restore program beside it, rules of iptables are set one by one. */
+function restoreBeside(host: Files, iptables: string): string | null {
+  const restore = restoreProgram(iptables);
+  return restore !== null && host.stat(restore) !== null ? restore : null;
+}
+
+/** Whether the kernel does without IPv6: 1, or no such file. */
+const IPV6_DISABLED = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+
+/** The program for IPv6; null where there is none, or no IPv6. */
+function ip6tablesFor(host: Files, config: FirewallConfig): string | null {
+  if (!config.ENABLE_IP6TABLES) return null;
+  if (config.IP6TABLES_EXE !== null) return config.IP6TABLES_EXE;
+  const program = ip6tablesProgram(config.FIREWALL_EXE);
+  if (program === null || host.stat(program) === null) return null;
+  return readIfThere(host, IPV6_DISABLED).trim() === "0" ? program : null;
 }
 
 function hasLegacyTables(host: Files): boolean {

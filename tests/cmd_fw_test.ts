@@ -77,6 +77,7 @@ Deno.test("fw-list --json tells each rule's fields and the seconds it has left",
         destinationPort: 22,
         expires: NOW + 30,
         secondsLeft: 30,
+        endsByItself: false,
       }],
     }],
   });

@@ -158,7 +158,7 @@ function same(rule: StoredRule, text: string): boolean {
 
 /** The spelling of the rules that fwknop makes; other rules stay as they are. */
 function spell(text: string): string {
-  const match = /^(?:-p (6|17) )?((?:-[sd] \S+ )*)(--[sd]port \d+ )?(-m comment .*)$/.exec(text);
+  const match = /^(?:-p (6|17) )?((?:-[sd] \S+ )*)(--[sd]port \d+ )?(-m .*)$/.exec(text);
   if (match === null) return text;
   const [, number, addresses = "", port = "", rest] = match;
   const protocol = number === "6" ? "tcp" : "udp";
@@ -175,7 +175,10 @@ function result(status: number, stdout: string, stderr = ""): ProgramResult {
   return { status, stdout, stderr: status === 0 ? "" : `${stderr}\n` };
 }
 
-/** The variables of fwknopd.conf that a planner needs, as they are by default. */
+/**
+ * The variables of fwknopd.conf that a planner needs: as they are by default, but that rules are
+ * fwknopd's.
+ */
 export const DEFAULT_CONFIG = {
   FIREWALL_TYPE: "iptables",
   NFT_EXE: null,
@@ -205,6 +208,10 @@ export const DEFAULT_CONFIG = {
   ENABLE_FORWARD_DESTINATION: true,
   ENABLE_STRICT_SNAT: true,
   ENABLE_RULE_RENEWAL: true,
+  ENABLE_KERNEL_EXPIRY: false,
+  ENABLE_DOCKER: false,
+  ENABLE_IP6TABLES: true,
+  IP6TABLES_EXE: null,
   ENABLE_IPT_OUTPUT: false,
   ENABLE_IPT_COMMENT_CHECK: true,
   ENABLE_DESTINATION_RULE: false,

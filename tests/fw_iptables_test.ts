@@ -178,7 +178,7 @@ Deno.test("a rule is added by one restore call with the arguments that fwknopd g
 
 for (const address of ["2001:db8::1", "192.0.2.1\n-A INPUT -j ACCEPT", "", "192.0.2.0/24", "any"]) {
   Deno.test(`rulesFor() refuses ${JSON.stringify(address)} as an address`, () => {
-    const planner = iptablesPlanner(config());
+    const planner = iptablesPlanner(config({ ENABLE_DESTINATION_RULE: true }));
     assert.equal(planner.rulesFor({ ...grant(SSH), source: address }).ok, false);
     assert.equal(planner.rulesFor({ ...grant(SSH), destination: address }).ok, false);
   });
@@ -446,6 +446,7 @@ Deno.test("list() reads rules with their fields, and tells a missing chain from 
     destinationPort: 22,
     expires: END,
     text: `-s 192.0.2.10/32 -p tcp -m tcp --dport 22 ${ACCESS}`,
+    endsByItself: false,
   }]);
   assert.equal(output?.exists, false);
   assert.equal(output?.problem, null);

@@ -91,7 +91,7 @@ Deno.test("forgetChain() strikes out the rules of that chain only", () => {
 Deno.test("endsIn() knows the ends of open rules by chain", () => {
   const book = createOpenRules(false);
   book.enter([{ ...rule("a"), expires: 7 }], 1);
-  assert.equal(book.endsIn("filter", "FWKNOP_INPUT", 7), true);
-  assert.equal(book.endsIn("filter", "FWKNOP_INPUT", 8), false);
-  assert.equal(book.endsIn("nat", "FWKNOP_INPUT", 7), false);
+  assert.equal(book.endsIn({ table: "filter", chain: "FWKNOP_INPUT" }, 7), true);
+  assert.equal(book.endsIn({ table: "filter", chain: "FWKNOP_INPUT" }, 8), false);
+  assert.equal(book.endsIn({ table: "nat", chain: "FWKNOP_INPUT" }, 7), false);
 });

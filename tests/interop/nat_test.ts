@@ -30,7 +30,7 @@ interface Scenario {
 }
 
 const AS_FWKNOPD = "ENABLE_NAT_PORT_CHECK N\nENABLE_FORWARD_DESTINATION N\nENABLE_STRICT_SNAT N\n" +
-  "ENABLE_RULE_RENEWAL N\n";
+  "ENABLE_RULE_RENEWAL N\nENABLE_KERNEL_EXPIRY N\n";
 const INNER = `${ADDRESSES.inner}:22`;
 const NAT = `-A tcp/8022 -N ${INNER}`;
 const LOCAL = `-A tcp/55022 --nat-local -N ${ADDRESSES.gateway}:22`;

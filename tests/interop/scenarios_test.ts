@@ -393,8 +393,8 @@ async function outcomeOf(
   const files = await writeGatewayFiles(
     lab.directory,
     `PCAP_INTF ${GATEWAY_INTERFACE}\n${config}\n` +
-      // fwknopd has a rule for each knock, also for what is open already.
-      (server[0] === "fwknopd" ? "" : "ENABLE_RULE_RENEWAL N\n"),
+      // fwknopd has a rule for each knock, also for what is open already, and ends it itself.
+      (server[0] === "fwknopd" ? "" : "ENABLE_RULE_RENEWAL N\nENABLE_KERNEL_EXPIRY N\n"),
     STANZA.replace("ANY", ADDRESSES.secondClient) + stanzas.join(""),
   );
   const gateway = lab.gateway.start([...server, "-f", ...files.options, ...options]);

@@ -330,6 +330,7 @@ onBoth("the listing is fwknopd's, and JSON tells the same", async (gateway) => {
       sourcePort: null,
       destinationPort: 22,
       expires: one.expires,
+      endsByItself: false,
     },
   ]);
 

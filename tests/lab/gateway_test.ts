@@ -26,7 +26,10 @@ labTest(
     const cache = await Deno.readTextFile(`${files.runDirectory}/digest.cache`);
     match(cache, new RegExp(`^${RegExp.escape(replayDigest(packet))} 17 192.0.2.10 `, "m"));
     const listing = await serve(lab.gateway, files, "--fw-list");
-    match(listing.stdout, /ACCEPT .* 192\.0\.2\.10 .* tcp dpt:22 \/\* _exp_\d+ \*\//);
+    match(
+      listing.stdout,
+      /ACCEPT .* 192\.0\.2\.10 .* tcp dpt:22 TIME until date .* \/\* _exp_\d+ \*\//,
+    );
     const open = lab.client.start(labTool("tcp_probe", ADDRESSES.gateway, "22", "2000", "--hold"));
     await open.waitFor(/open\nhello/);
 
@@ -109,7 +112,7 @@ labTest("iptables-legacy works like iptables-nft", async (lab) => {
   await gateway.waitFor(/Added access rule/);
   match(
     await savedRules(lab.gateway, "iptables-legacy-save"),
-    /-A FWKNOP_INPUT -s 192\.0\.2\.10\/32 -p tcp -m tcp --dport 22 -m comment --comment _exp_\d+ -j ACCEPT/,
+    /-A FWKNOP_INPUT -s 192\.0\.2\.10\/32 -p tcp -m tcp --dport 22 -m time --datestop \S+ -m comment --comment _exp_\d+ -j ACCEPT/,
   );
   strictEqual(await gateway.stop(), 0);
   const rules = (text: string): string =>
