@@ -52,6 +52,7 @@ export function directPlanner(
     },
     add: (rules, renewed) => through(inner.add(rules, renewed)),
     remove: (rules) => through(inner.remove(rules)),
+    missing: (rules) => through(inner.missing(rules)),
     tearDown: () => through(inner.tearDown()),
     list: () => through(inner.list()),
     listing: (what) => inner.listing(what).map(pass),

@@ -14,6 +14,9 @@ import { parseRules } from "./fw_iptables_listing.ts";
 import { addRules, missingRules, removeRules } from "./fw_iptables_rules.ts";
 import { setUpChains, type SetUpNeeds } from "./fw_iptables_set_up.ts";
 
+/** iptables as a planner, whose rules anybody may remove. */
+export type IptablesPlanner = FirewallPlanner & Required<Pick<FirewallPlanner, "missing">>;
+
 /** What the planner needs of fwknopd.conf, by its variables' names. */
 export interface IptablesConfig extends IptablesRuleConfig {
   readonly FIREWALL_EXE: string;
@@ -74,7 +77,7 @@ export function chainsInUse(
 export function iptablesPlanner(
   config: IptablesConfig,
   restore: string | null = restoreProgram(config.FIREWALL_EXE),
-): FirewallPlanner {
+): IptablesPlanner {
   return familyPlanner(config, { family: "ipv4", iptables: config.FIREWALL_EXE, restore });
 }
 
@@ -83,7 +86,7 @@ export function iptablesPlanner(
  *
  * @param config variables of fwknopd.conf
  */
-export function familyPlanner(config: IptablesConfig, programs: IptablesPrograms): FirewallPlanner {
+export function familyPlanner(config: IptablesConfig, programs: IptablesPrograms): IptablesPlanner {
   const chains = chainsInUse(config, programs.family);
   const needs = setUpNeeds(config, programs, chains);
   const operation = config.ENABLE_RULE_PREPEND ? "-I" : "-A";

@@ -3,13 +3,14 @@
 
 import type {
   AddOutcome,
-  FirewallPlanner,
   FirewallRule,
   Plan,
   RemoveOutcome,
   SetUpOutcome,
   TearDownOutcome,
 } from "./fw_firewall.ts";
+import type { IptablesPlanner } from "./fw_iptables.ts";
+import { moduleFor } from "./fw_tools.ts";
 import { parseIp } from "./net_address.ts";
 
 /** How the second planner comes in. */
@@ -20,10 +21,10 @@ export interface FamilySettings {
 
 /** The planner for both IP versions, from one for each. */
 export function bothFamilies(
-  ipv4: FirewallPlanner,
-  ipv6: FirewallPlanner,
+  ipv4: IptablesPlanner,
+  ipv6: IptablesPlanner,
   { needsIpv6 }: FamilySettings,
-): FirewallPlanner {
+): IptablesPlanner {
   /** Why there is no IPv6; null while there is. */
   let lack: string | null = null;
 
@@ -42,7 +43,9 @@ export function bothFamilies(
       };
     }
     if (one.ok && !other.ok && !needsIpv6) {
-      const warning = `No access over IPv6: cannot set up ${ipv6.name}: ${other.reason}`;
+      const module = moduleFor(other.reason);
+      const question = module === null ? "" : ` (is the kernel's module ${module} there?)`;
+      const warning = `No access over IPv6: cannot set up ${ipv6.name}: ${other.reason}${question}`;
       return { ...one, warnings: [...one.warnings ?? [], warning] };
     }
     // None may stay half open.
@@ -86,10 +89,7 @@ export function bothFamilies(
 
   function* missing(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]> {
     const [ours, theirs] = split(rules);
-    const [one, other] = yield* together(
-      ipv4.missing?.(ours) ?? nothing(),
-      ipv6.missing?.(theirs) ?? nothing(),
-    );
+    const [one, other] = yield* together(ipv4.missing(ours), ipv6.missing(theirs));
     return [...one, ...other];
   }
 
@@ -132,11 +132,6 @@ function split(rules: readonly FirewallRule[]): [FirewallRule[], FirewallRule[]]
     rules.filter(({ family }) => family === undefined),
     rules.filter(({ family }) => family === "ipv6"),
   ];
-}
-
-// deno-lint-ignore require-yield -- a plan without a call
-function* nothing(): Plan<readonly FirewallRule[]> {
-  return [];
 }
 
 /** Runs two plans at the same time, their steps joined to one. */

@@ -70,6 +70,7 @@ export function* missingRules(
   programs: IptablesPrograms,
   rules: readonly FirewallRule[],
 ): Plan<readonly FirewallRule[]> {
+  if (rules.length === 0) return [];
   const there = yield* identitiesIn(programs, rules);
   return there === null ? [] : rules.filter((rule) => !there.has(identityOf(rule)));
 }

@@ -17,6 +17,7 @@ import {
   readingCall,
 } from "./fw_iptables_edit.ts";
 import { rulePurpose } from "./fw_iptables_listing.ts";
+import { moduleFor } from "./fw_tools.ts";
 
 /** A rule of a kind that will be needed, with no effect wherever it stands. */
 export interface Sample {
@@ -66,7 +67,10 @@ export function* setUpChains(
     const whole = problem;
     problem = yield* findProblem(programs, [comment, ...needs.others]);
     if (problem === null) {
-      warnings.push(`Rules end only while the server runs: no use of the 'time' match: ${whole}`);
+      const what = `no use of the 'time' match, of the kernel's module ${
+        moduleFor(whole) ?? "xt_time"
+      }`;
+      warnings.push(`Rules end only while the server runs: ${what}: ${whole}`);
     }
   }
   if (problem !== null) {
@@ -102,7 +106,10 @@ function* findProblem(
       readingCall(programs, ["-t", table, "-C", from, ...text.split(" ")])
     );
     const results = yield calls;
-    const index = results.findIndex((result) => result.status > 1);
+    // Status 1 alone may also mean that the kernel lacks a match.
+    const index = results.findIndex(({ status, stderr }) =>
+      status > 1 || (status === 1 && !stderr.includes("Bad rule"))
+    );
     const call = calls[index]?.call;
     return call === undefined ? null : explainFailure(call, results[index]);
   }

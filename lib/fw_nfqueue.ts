@@ -56,7 +56,7 @@ export function iptablesQueueRule(
   config: QueueRuleConfig,
   restore: string | null,
 ): QueueRulePlanner {
-  const programs: IptablesPrograms = { iptables: config.FIREWALL_EXE, restore };
+  const programs: IptablesPrograms = { family: "ipv4", iptables: config.FIREWALL_EXE, restore };
   const { NFQ_TABLE: table, NFQ_CHAIN: to, NFQ_INTERFACE: name } = config;
   const chain: IptablesChain = { target: "NFQUEUE", table, from: "INPUT", jumpPosition: 1, to };
   const rest = [
