@@ -1,6 +1,6 @@
 // The names that the NFQ_ variables give: they go into the firewall's own language.
 
-import type { ServerConfig } from "./conf_fwknopd_variables.ts";
+import type { ServerConfig, ServerVariableName } from "./conf_fwknopd_variables.ts";
 import type { TextFault } from "./net_list.ts";
 
 /** Names that iptables(8) and ip(8) take, by the variable that has them. */
@@ -13,11 +13,21 @@ const NAMES = {
   NFQ_CHAIN: { pattern: /^\w[\w.-]{0,27}$/, hint: "write a name of at most 28 letters and digits" },
 } as const;
 
-/** What is wrong with the names, where a queue is in use. */
-export function queueFaults(
-  config: ServerConfig,
-): readonly { readonly name: keyof typeof NAMES; readonly fault: TextFault }[] {
+/** Something wrong with a variable's value. */
+export interface QueueFault {
+  readonly name: ServerVariableName;
+  readonly fault: TextFault;
+}
+
+/** What is wrong with the settings of a queue, where one is in use. */
+export function queueFaults(config: ServerConfig): readonly QueueFault[] {
   if (!config.ENABLE_NFQ_CAPTURE) return [];
+  const { FIREWALL_TYPE: type } = config;
+  if (type === "ipfw" || type === "pf") {
+    const why = `FIREWALL_TYPE ${type} has no netfilter queues`;
+    const hint = "leave it out: packets are sniffed then, or set ENABLE_UDP_SERVER";
+    return [{ name: "ENABLE_NFQ_CAPTURE", fault: { offset: 0, value: "Y", why, hint } }];
+  }
   return (["NFQ_INTERFACE", "NFQ_TABLE", "NFQ_CHAIN"] as const).flatMap((name) => {
     const text = config[name];
     const { pattern, hint } = NAMES[name];
