@@ -54,6 +54,23 @@ export async function writeConfiguration(
   );
 }
 
+/**
+ * Puts grants for other addresses into the set that a stopped spa has left.
+ *
+ * @param count a round number of them, which all last for an hour
+ */
+export async function openGrants(lab: Lab, count: number): Promise<void> {
+  const expires = Math.floor(Date.now() / 1000) + 3600;
+  const elements = Array.from({ length: count }, (_, index) => {
+    const address = `10.${64 + (index >> 16)}.${index >> 8 & 255}.${index & 255}`;
+    return `${address} . udp . 22 timeout 1h comment "stanza 1 _exp_${expires}"`;
+  });
+  await lab.gateway.must(
+    ["nft", "-f", "-"],
+    `flush set ip filter spa_access4\nadd element ip filter spa_access4 { ${elements.join()} }\n`,
+  );
+}
+
 /** A client program's command line for one UDP port. */
 export function knockCommand(
   program: ProgramName,

@@ -4,6 +4,7 @@ import { ADDRESSES, type Lab, openLab } from "../tests/lab/lab.ts";
 import type { Watched } from "../tests/lab/process.ts";
 import {
   knockCommand,
+  openGrants,
   type Probe,
   SERVICE_PORTS,
   startProbe,
@@ -13,7 +14,13 @@ import {
 } from "./bench_gateway.ts";
 import { makeKeys, makePacket } from "./bench_packets.ts";
 import { memoryOf, processTree, usageOf, workBetween } from "./bench_process.ts";
-import type { Measurement, Outcome, Plan, ProgramName } from "./bench_result.ts";
+import {
+  GRANTS_OPEN,
+  type Measurement,
+  type Outcome,
+  type Plan,
+  type ProgramName,
+} from "./bench_result.ts";
 
 /** Takes each outcome as soon as it is there. */
 export type Recorder = (measurement: Measurement, outcome: Outcome) => void;
@@ -28,6 +35,8 @@ const POLL_INTERVAL = 10;
 /** Milliseconds for a daemon to come to rest before it is watched idling. */
 export const SETTLING_TIME = 2000;
 const GRANTED = "Added access rule";
+/** A server that starts takes over what is open then. */
+const KEEP_GRANTS = "FLUSH_IPT_AT_INIT N\nFLUSH_IPT_AT_EXIT N\n";
 
 /**
  * Measures one program.
@@ -101,6 +110,19 @@ async function measureInLab(
     record("packetToOpenUdp", await rounds(plan.rounds, packetRound));
   });
   await lab.gateway.must(["iptables", "-D", ...udpAccept]);
+
+  if (plan.firewall === "nftables") {
+    await Deno.writeTextFile(`${lab.directory}/keep.conf`, KEEP_GRANTS, { mode: 0o600 });
+    const keep = ["-O", `${lab.directory}/keep.conf`];
+    await withDaemon(program, lab, keep, warmUp);
+    for (const [measurement, count] of Object.entries(GRANTS_OPEN)) {
+      await openGrants(lab, count);
+      await withDaemon(program, lab, keep, async (daemon) => {
+        await warmUp(daemon);
+        record(measurement as keyof typeof GRANTS_OPEN, await rounds(plan.rounds, packetRound));
+      });
+    }
+  }
 
   await withDaemon(program, lab, [], async (daemon) => {
     await warmUp(daemon);

@@ -10,6 +10,8 @@ export const MEASUREMENTS = {
   packetToOpen: "packet → open, libpcap",
   packetToOpenUdp: "packet → open, UDP server",
   packetToOpenFull: "packet → open with the burst's grants open",
+  packetToOpen10k: "packet → open with 10,000 grants open",
+  packetToOpen100k: "packet → open with 100,000 grants open",
   knockToOpen: "knock → open",
   knockToWire: "knock → packet on the wire",
   burst: "burst of valid knocks",
@@ -119,6 +121,9 @@ export type Outcome =
     readonly wakings: number;
   };
 
+/** Measurements of nftables only; a run without them has no rows for them. */
+export const GRANTS_OPEN = { packetToOpen10k: 10_000, packetToOpen100k: 100_000 } as const;
+
 /** How much is measured. */
 export interface Plan {
   readonly rounds: number;
@@ -205,7 +210,10 @@ export function formatOutcome(outcome: Outcome | undefined): string {
 /** The whole report as Markdown: the machine, then a table with a column for each program. */
 export function formatReport({ date, machine, plan, programs }: Report): string {
   const names = PROGRAM_NAMES.filter((name) => programs[name] !== undefined);
-  const measurements = plan.hostile === true ? HOSTILE_MEASUREMENTS : PEACEFUL_MEASUREMENTS;
+  const measurements = (plan.hostile === true ? HOSTILE_MEASUREMENTS : PEACEFUL_MEASUREMENTS)
+    .filter((measurement) =>
+      plan.firewall === "nftables" || !Object.hasOwn(GRANTS_OPEN, measurement)
+    );
   const rows = [
     ["", ...names.map((name) => programs[name]?.version ?? name)],
     ...measurements.map((measurement) => [
