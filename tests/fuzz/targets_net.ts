@@ -12,6 +12,7 @@ import { type Datagram, type PacketProblem, parsePacket } from "../../lib/net_da
 import { LINK_TYPES, packetOfFrame } from "../../lib/net_frame.ts";
 import { formatHexDump } from "../../lib/net_hex.ts";
 import { isHttpRequest, readHttpPacket } from "../../lib/net_http.ts";
+import { parseQueueMessages } from "../../lib/net_nfqueue.ts";
 import { formatPorts, parsePortList } from "../../lib/net_port.ts";
 import { icmpPacket, tcpPacket, udpPacket } from "../../lib/net_raw.ts";
 import { loadTransports } from "../vectors.ts";
@@ -120,6 +121,40 @@ const datagram: FuzzTarget = {
   },
 };
 
+/** A message of the kernel: header, then attributes, each filled up to a multiple of four. */
+function queueMessage(id: number, packet: Uint8Array): number[] {
+  const attribute = (type: number, value: readonly number[]): number[] => [
+    ...[value.length + 4 & 255, value.length + 4 >> 8, type, 0, ...value],
+    ...new Array<number>(-value.length & 3).fill(0),
+  ];
+  const body = [
+    ...[2, 0, 0, 0],
+    ...attribute(1, [0, 0, 0, id, 8, 0, 1]),
+    ...attribute(10, [...packet]),
+  ];
+  const length = 16 + body.length;
+  return [length & 255, length >> 8, 0, 0, 0, 3, ...new Array<number>(10).fill(0), ...body];
+}
+
+const queue: FuzzTarget = {
+  name: "netfilter-queue",
+  rule: "any message gives packets inside of it, no more than have room there",
+  seeds: () => [
+    ...ipPackets().map((packet, index) => Uint8Array.from(queueMessage(index, packet))),
+    Uint8Array.from(ipPackets().slice(0, 3).flatMap((packet) => queueMessage(1, packet))),
+    Uint8Array.from([...[36, 0, 0, 0, 2, 0], ...new Array<number>(10).fill(0), 255, 255, 255, 255]),
+  ],
+  check(input) {
+    const { packets, errors } = parseQueueMessages(input);
+    rule(packets.length + errors.length <= input.length / 16, "messages out of nothing");
+    for (const { id, hook, packet } of packets) {
+      rule(Number.isInteger(id) && id >= 0 && id < 2 ** 32 && hook < 256, "an id that cannot be");
+      rule(packet.buffer === input.buffer && packet.length <= input.length, "bytes from elsewhere");
+      checkDatagram(parsePacket(packet), packet);
+    }
+  },
+};
+
 const http: FuzzTarget = {
   name: "http",
   rule: "of any request, only printable text and no blanks come out",
@@ -217,5 +252,5 @@ const addresses: FuzzTarget = {
 
 /** All of them. */
 export function netTargets(): readonly FuzzTarget[] {
-  return [frame, datagram, http, addresses];
+  return [frame, queue, datagram, http, addresses];
 }

@@ -7,6 +7,9 @@ import {
   parseRules,
   splitWords,
 } from "../../lib/fw_iptables_listing.ts";
+import { matchOf, parseRichRules, parseZoneNames } from "../../lib/fw_firewalld_rules.ts";
+import { dynamicNumbers, numbersIn, parseIpfwRules } from "../../lib/fw_ipfw_listing.ts";
+import { anchorIsListed, parsePfRules, samePfRule } from "../../lib/fw_pf_listing.ts";
 import { parseElements } from "../../lib/fw_nftables_elements.ts";
 import { choosePlaces } from "../../lib/fw_nftables_place.ts";
 import { acceptsMark, closedChains, parseRuleset } from "../../lib/fw_nftables_ruleset.ts";
@@ -274,7 +277,57 @@ const nftables: FuzzTarget = {
   },
 };
 
+const OTHER_SEEDS = [
+  'rule family="ipv4" source address="192.0.2.10" port port="22" protocol="tcp" ' +
+  'nflog group="65535" prefix="spa stanza 1 _exp_1795323530" accept\n',
+  "public (default)\n  interfaces: eth0\ndmz\n",
+  "10000 set 1 allow tcp from 192.0.2.10 to me dst-port 22 setup keep-state // _exp_1795323530\n" +
+  "# DISABLED 10001 set 2 count ip from any to any\n## Dynamic rules (1 128):\n10000 1 60 (3s)\n",
+  'pass in quick inet proto tcp from 192.0.2.10 to any port = 22 flags S/SA label "_exp_17953"\n' +
+  "block drop in all\n  fwknop\n",
+];
+
+const others: FuzzTarget = {
+  name: "other-listings",
+  rule: "any listing of firewalld, ipfw and pf gives rules, no more than it has lines",
+  seeds: () => OTHER_SEEDS.map(bytesOf),
+  words: [
+    " proto ",
+    " from ",
+    " to ",
+    " port ",
+    ' label "',
+    "_exp_",
+    "\n",
+    "## Dynamic rules",
+    "set 1 ",
+  ],
+  check(input) {
+    const text = textOf(input);
+    const count = text.split("\n").length;
+    const listed = [
+      parseRichRules(text, "public"),
+      parseIpfwRules(text, "set 1"),
+      parsePfRules(text, "fwknop"),
+    ];
+    for (const rules of listed) {
+      rule(rules.length <= count, "rules out of nothing");
+      for (const { expires, destinationPort, text: one } of rules) {
+        rule(expires === null || Number.isSafeInteger(expires), "an end that is no time");
+        rule(destinationPort === null || destinationPort >= 0, "a port below zero");
+        rule(!one.includes("\n") && matchOf(one).length <= one.length, "a rule of several lines");
+        samePfRule(one, text);
+      }
+    }
+    for (const numbers of [numbersIn(text), dynamicNumbers(text)]) {
+      rule(new Set(numbers).size === numbers.length, "a number twice");
+    }
+    rule(parseZoneNames(text).length <= count, "zones out of nothing");
+    anchorIsListed(text, "fwknop");
+  },
+};
+
 /** All of them. */
 export function outputTargets(): readonly FuzzTarget[] {
-  return [replayLine, gpgStatus, gpgKeys, iptables, nftables];
+  return [replayLine, gpgStatus, gpgKeys, iptables, nftables, others];
 }
