@@ -12,16 +12,14 @@ import type { Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
 import { choosePlanner, type FirewallConfig, runPlan } from "./serve_plan.ts";
 
-/** Firewalls beside which the rule is one of nftables. */
-const BESIDE_NFTABLES: readonly string[] = ["nftables", "firewalld"];
-
 /** The rule for the firewall that a configuration asks for. */
 export function chooseQueueRule(
   host: Pick<Host, "stat" | "readTextFile">,
   config: FirewallConfig & QueueRuleConfig,
 ): QueueRulePlanner {
   const { name } = choosePlanner(host, config);
-  if (BESIDE_NFTABLES.includes(name)) return nftablesQueueRule(config);
+  // FIREWALL_EXE is a program of another kind with all but iptables, perhaps on another host.
+  if (name !== "iptables") return nftablesQueueRule(config);
   const restore = restoreProgram(config.FIREWALL_EXE);
   return iptablesQueueRule(
     config,
