@@ -17,6 +17,7 @@ import {
   shownName,
   valuePlace,
 } from "./conf_text.ts";
+import { parseConfigFile } from "./conf_uci.ts";
 
 /** The names in a directory, or the system's wording of why there are none. */
 export type DirectoryNames =
@@ -112,7 +113,11 @@ function readFile(
     return;
   }
   let current: OpenStanza | null = null;
-  for (const line of parseConfigLines(file.text, path)) {
+  for (const line of parseConfigFile(file.text, path, "access")) {
+    if (line.kind === "problem") {
+      problems.push(line.problem);
+      continue;
+    }
     if (line.kind === "malformed") {
       problems.push(malformedEntry(line.place, line.word));
       continue;

@@ -28,12 +28,12 @@ import {
   faultAt,
   looseNumber,
   nameHint,
-  parseConfigLines,
   type ReadText,
   type Setting,
   shownName,
   valuePlace,
 } from "./conf_text.ts";
+import { isUci, parseConfigFile } from "./conf_uci.ts";
 import { numberInFront, parseChainSpec, parseFlag, parseWholeNumber } from "./conf_values.ts";
 import { parseIpv4 } from "./net_address.ts";
 import { failed, type Parsed, splitList } from "./net_list.ts";
@@ -70,6 +70,14 @@ export interface ServerConfigReading {
  * one set before it, else the one set later, else the default. Never throws.
  */
 export function parseServerConfig(source: ServerConfigSource): ServerConfigReading {
+  const main = source.readText(source.path);
+  if (!main.ok || !isUci(main.text)) return readServerConfig(source);
+  // The stanzas are in the same file unless it says otherwise.
+  const defaults = { ACCESS_FILE: source.path, ...source.defaults };
+  return readServerConfig({ ...source, defaults });
+}
+
+function readServerConfig(source: ServerConfigSource): ServerConfigReading {
   const problems: Problem[] = [];
   const files = [source.path];
   const written = readFiles(source, files, problems);
@@ -150,7 +158,11 @@ function readFile(
     return [];
   }
   const settings: Setting[] = [];
-  for (const line of parseConfigLines(file.text, path)) {
+  for (const line of parseConfigFile(file.text, path, "config")) {
+    if (line.kind === "problem") {
+      problems.push(line.problem);
+      continue;
+    }
     if (line.kind === "setting") {
       const setting = knownSetting(line.setting, problems);
       if (setting !== null) settings.push(setting);

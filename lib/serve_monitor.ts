@@ -80,7 +80,10 @@ export function createMonitor(parts: MonitorParts): Monitor {
     grant = { ...grant, expires: Math.floor(now) + grant.seconds };
     const complete = grant.kind === "nat" ? await resolveNatTarget(host, grant, log) : grant;
     if (complete === null) return conclude(request, grant, "nat-target-refused");
-    if (firewall === null) return conclude(request, grant, "firewall-failed");
+    if (firewall === null) {
+      log.error(`${prefix} Could not open access: there is no firewall, only commands`);
+      return conclude(request, grant, "firewall-failed");
+    }
     const outcome = await firewall.open(complete);
     if (!outcome.ok) log.error(`${prefix} Could not open access: ${outcome.reason}`);
     conclude(request, grant, outcome.ok ? "granted" : "firewall-failed");

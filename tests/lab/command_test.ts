@@ -2,7 +2,13 @@
 // docs/commands.md: sets of the kernel, and a router that is reached over ssh.
 
 import { deepStrictEqual, doesNotMatch, match, ok, strictEqual } from "node:assert/strict";
-import { type GatewayFiles, savedRules, startGateway, writeGatewayFiles } from "./gateway.ts";
+import {
+  type GatewayFiles,
+  savedRules,
+  serve,
+  startGateway,
+  writeGatewayFiles,
+} from "./gateway.ts";
 import { HMAC_KEY, KEY, knockPacket, probe, send, STANZA } from "./knock.ts";
 import {
   ADDRESSES,
@@ -235,6 +241,23 @@ commandTest(
 );
 
 commandTest(
+  "with FIREWALL_TYPE command a port is refused, commands run, and no firewall is touched",
+  async (lab) => {
+    const config = "FIREWALL_TYPE command\nFIREWALL_EXE /nowhere/iptables\n";
+    const before = await savedRules(lab.gateway);
+    const { gateway, files } = await gatewayFor(lab, EXEC, config);
+    const check = await serve(lab.gateway, files, "--exit-parse-config");
+    strictEqual(check.status, 0, check.stderr);
+    await send(lab, knockPacket("tcp/22"));
+    await gateway.waitFor(/Could not open access: there is no firewall, only commands/);
+    await send(lab, command("/bin/echo hi"));
+    await gateway.waitFor(/Command output: hi\n/);
+    strictEqual(await savedRules(lab.gateway), before);
+    strictEqual(await gateway.stop(), 0);
+  },
+);
+
+commandTest(
   "an ipset opens the ports that were asked for, and the kernel closes them",
   async (lab) => {
     const service = lab.gateway.start(labTool("tcp_service", "22", "443", "80"));
@@ -248,6 +271,7 @@ commandTest(
       lab,
       `${STANZA}CMD_CYCLE_OPEN ipset add -exist fwknop_allow $SRC,$PROTO:$PORT timeout $CLIENT_TIMEOUT\n` +
         "CMD_CYCLE_CLOSE NONE\nCMD_CYCLE_TIMER 2\n",
+      "FIREWALL_TYPE command\nFIREWALL_EXE /nowhere/iptables\n",
     );
     strictEqual(await probe(lab, 22), "filtered");
     await send(lab, knockPacket("tcp/22,tcp/443"));
