@@ -182,6 +182,11 @@ export interface FirewallPlanner {
   ): Plan<AddOutcome>;
   /** Removes rules by content. */
   remove(rules: readonly FirewallRule[]): Plan<RemoveOutcome>;
+  /**
+   * Removes rules before their end, where `remove` leaves their end to the firewall. Those that have
+   * ended meanwhile are missing.
+   */
+  close?(rules: readonly FirewallRule[]): Plan<RemoveOutcome>;
   /** Tells which of the rules are surely gone; for a firewall whose rules anybody may remove. */
   missing?(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]>;
   /** Removes chains, jumps and all rules of ours, also those of an earlier run. */

@@ -3,21 +3,24 @@
 
 import type {
   AddOutcome,
-  FirewallCall,
   FirewallPlanner,
   FirewallRule,
   ListedChain,
   Plan,
+  RemoveOutcome,
   SetUpOutcome,
   TearDownOutcome,
 } from "./fw_firewall.ts";
 import {
-  elementScript,
-  keyOf,
-  listingWords,
-  parseElements,
-  type Presence,
-} from "./fw_nftables_elements.ts";
+  explain,
+  listSets,
+  NFT_PROGRAM,
+  readingCall,
+  readRuleset,
+  scriptCall,
+  type Step,
+} from "./fw_nftables_calls.ts";
+import { deletionOf, elementScript, keyOf, type Presence } from "./fw_nftables_elements.ts";
 import { type ElementConfig, elementsOf } from "./fw_nftables_grant.ts";
 import {
   choosePlaces,
@@ -26,10 +29,9 @@ import {
   type Place,
   type PlaceConfig,
 } from "./fw_nftables_place.ts";
-import { parseRuleset, type Ruleset } from "./fw_nftables_ruleset.ts";
+import type { Ruleset } from "./fw_nftables_ruleset.ts";
 import { jumpOf, type Layout, removalScript, setsIn, setUpScript } from "./fw_nftables_script.ts";
 import { GRANT_SETS, hooksFor, isMap, type PlacedSet, setsFor } from "./fw_nftables_sets.ts";
-import type { ProgramResult } from "./host.ts";
 
 /** What the planner needs of fwknopd.conf, by its variables' names. */
 export interface NftablesConfig extends PlaceConfig, ElementConfig {
@@ -39,18 +41,10 @@ export interface NftablesConfig extends PlaceConfig, ElementConfig {
   readonly FLUSH_IPT_AT_EXIT: boolean;
 }
 
-/** The program whose calls this planner yields where NFT_EXE names no other. */
-export const NFT_PROGRAM = "/usr/sbin/nft";
-
 const JUMP_GONE = "the jump to our chain is gone";
-
-/** Milliseconds after which a call is given up: well past a long ruleset. */
-const CALL_TIMEOUT = 60_000;
 
 /** How often elements that come and go between looking and putting them in are looked for again. */
 const ATTEMPTS = 3;
-
-type Step<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly reason: string };
 
 type Addition = { readonly ok: true } | {
   readonly ok: false;
@@ -179,6 +173,27 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     return { ok: false, reason: JUMP_GONE, status: 1, surprised: false };
   }
 
+  /** Those that end just now make the whole transaction fail, so that who is there is looked up. */
+  function* close(rules: readonly FirewallRule[]): Plan<RemoveOutcome> {
+    let present = rules;
+    let reason = "";
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const missing = rules.filter((rule) => !present.includes(rule));
+      const script = present.map(deletionOf);
+      const [result] = script.length === 0 ? [] : yield [scriptCall(program, script)];
+      if (script.length === 0 || result?.status === 0) {
+        return { removed: present, missing, failed: [], reason: "" };
+      }
+      reason = explain(program, script, result);
+      const listed = yield* list();
+      if (listed.some(({ problem }) => problem !== null)) break;
+      const there = new Set(listed.flatMap((chain) => chain.rules).map(identityOf));
+      present = rules.filter((rule) => there.has(identityOf(rule)));
+    }
+    const missing = rules.filter((rule) => !present.includes(rule));
+    return { removed: [], missing, failed: present, reason };
+  }
+
   function* list(): Plan<readonly ListedChain[]> {
     const found = yield* readRuleset(program);
     if (!found.ok) {
@@ -213,6 +228,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     *remove(rules) {
       return { removed: rules, missing: [], failed: [], reason: "" };
     },
+    close,
     *tearDown(): Plan<TearDownOutcome> {
       const found = yield* readRuleset(program);
       if (!found.ok) return found;
@@ -256,59 +272,4 @@ function identityOf(
 function keptRule(listed: ListedChain["rules"][number]): FirewallRule[] {
   const { table, chain, text, expires } = listed;
   return expires === null ? [] : [{ kind: "earlier", table, chain, text, expires, summary: text }];
-}
-
-function* readRuleset(program: string): Plan<Step<{ ruleset: Ruleset }>> {
-  const call = readingCall(program, "--json", "--terse", "list", "ruleset");
-  const [result] = yield [call];
-  if (result?.status !== 0) return { ok: false, reason: explain(program, [], result) };
-  const ruleset = parseRuleset(result.stdout);
-  if (ruleset !== null) return { ok: true, ruleset };
-  return { ok: false, reason: `${program} does not list the ruleset as JSON` };
-}
-
-function* listSets(program: string, sets: readonly PlacedSet[]): Plan<ListedChain[]> {
-  if (sets.length === 0) return [];
-  const results = yield sets.map((set) => readingCall(program, "--json", ...listingWords(set)));
-  return sets.map((set, index) => {
-    const result = results[index];
-    const rules = result?.status === 0 ? parseElements(result.stdout, set) : null;
-    return {
-      table: `${set.table.family} ${set.table.table}`,
-      chain: set.name,
-      exists: true,
-      problem: rules === null ? explain(program, [], result) : null,
-      rules: rules ?? [],
-    };
-  });
-}
-
-function readingCall(program: string, ...args: readonly string[]): FirewallCall {
-  const call = { program, args, timeout: CALL_TIMEOUT };
-  return { call, echo: [`${program} ${args.join(" ")}`] };
-}
-
-function scriptCall(program: string, script: readonly string[]): FirewallCall {
-  const stdin = script.map((line) => `${line}\n`).join("");
-  const call = { program, args: ["--terse", "-f", "-"], stdin, timeout: CALL_TIMEOUT };
-  return { call, echo: script.map((line) => `${program} ${line}`) };
-}
-
-/** One line that says why a call failed. */
-function explain(
-  program: string,
-  script: readonly string[],
-  result: ProgramResult | undefined,
-): string {
-  if (result === undefined || result.status === 127) {
-    return `cannot run ${program}; it comes with the package nftables`;
-  }
-  const text = result.stderr.split("\n").map((line) => line.trim())
-    .find((line) => /Error:|not permitted|must be root/.test(line));
-  if (text === undefined) return `${program}: exit status ${result.status}`;
-  const why = text.replace(/^.*?Error: /, "");
-  // libnftables tells no number, and repeats the first line whichever is wrong.
-  const number = /^[^:]*:(\d+):/.exec(text)?.[1] ?? (script.length === 1 ? 1 : null);
-  const line = number === null ? undefined : script[Number(number) - 1];
-  return line === undefined ? `${program}: ${why}` : `${program}: ${why} (${line})`;
 }

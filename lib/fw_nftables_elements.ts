@@ -42,7 +42,7 @@ export function elementScript(rule: FirewallRule, presence: Presence): string[] 
   const comment = `stanza ${rule.life?.stanza ?? 0} _exp_${rule.expires}`;
   const leads = value === undefined ? "" : `${LEADS_TO}${value}`;
   const whole = `{ ${key} timeout ${seconds}s comment "${comment}"${leads} }`;
-  const deletion = `delete ${set} { ${key} }`;
+  const deletion = deletionOf(rule);
   switch (presence) {
     case "new":
       return [`create ${set} ${whole}`];
@@ -51,6 +51,11 @@ export function elementScript(rule: FirewallRule, presence: Presence): string[] 
     case "replaced":
       return [deletion, `create ${set} ${whole}`];
   }
+}
+
+/** The line that takes an element out. */
+export function deletionOf({ table, chain, text }: FirewallRule): string {
+  return `delete element ${table} ${chain} { ${keyOf(text)} }`;
 }
 
 /** The words of the call that lists a set. */

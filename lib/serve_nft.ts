@@ -2,7 +2,7 @@
 // a process takes. Planners and their driver do not know.
 
 import type { Nftables, NftOutput } from "../ffi/libnftables.ts";
-import { NFT_PROGRAM } from "./fw_nftables.ts";
+import { NFT_PROGRAM } from "./fw_nftables_calls.ts";
 import type { Host, ProgramCall, ProgramResult } from "./host.ts";
 
 /**

@@ -14,7 +14,8 @@ import {
   restoreProgram,
 } from "./fw_iptables.ts";
 import { bothFamilies } from "./fw_iptables_families.ts";
-import { NFT_PROGRAM, type NftablesConfig, nftablesPlanner } from "./fw_nftables.ts";
+import { type NftablesConfig, nftablesPlanner } from "./fw_nftables.ts";
+import { NFT_PROGRAM } from "./fw_nftables_calls.ts";
 import { type PfConfig, pfPlanner } from "./fw_pf.ts";
 import { missingProgram, withModules } from "./fw_tools.ts";
 import type { Host, ProgramResult } from "./host.ts";

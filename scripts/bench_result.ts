@@ -65,6 +65,8 @@ export const PEACEFUL_MEASUREMENTS: readonly Measurement[] = [
   "packetToOpen",
   "packetToOpenUdp",
   "packetToOpenFull",
+  "packetToOpen10k",
+  "packetToOpen100k",
   "knockToOpen",
   "knockToWire",
   "burst",

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { AccessGrant, FirewallGrant, NatGrant, NatTerms } from "../lib/auth_grant.ts";
 import type { Plan } from "../lib/fw_firewall.ts";
-import { NFT_PROGRAM, type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
+import { type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
+import { NFT_PROGRAM } from "../lib/fw_nftables_calls.ts";
 import { choosePlaces, OWN_TABLE, type PlaceConfig } from "../lib/fw_nftables_place.ts";
 import {
   acceptsMark,
@@ -605,6 +606,33 @@ Deno.test("an element of a map that leads elsewhere is replaced, and one that ha
     nft.scripts.join(),
     /\ndelete element inet spa spa_dnat4 \{ 192\.0\.2\.10 \. 203\.0\.113\.1 \. tcp \. 8022 \}\ncreate /,
   );
+});
+
+Deno.test("close() takes out what has not ended meanwhile", () => {
+  const elem = [{ elem: { val: { concat: ["192.0.2.10", "tcp", 22] }, expires: 9 } }];
+  const set = { ...TABLE, name: "spa_access4", elem };
+  const nft = fakeNft([...ONE, { set }]);
+  const planner = nftablesPlanner(CONFIG);
+  const run = nft.run.bind(nft);
+  follow(planner.setUp(true), run);
+  const choice = planner.rulesFor(GRANT);
+  assert(choice.ok && planner.close);
+  const [still, ended] = choice.rules;
+  nft.refuse = /delete element .* udp \. 1194/;
+  nft.scripts.length = 0;
+  assert.deepEqual(follow(planner.close(choice.rules), run), {
+    removed: [still],
+    missing: [ended],
+    failed: [],
+    reason: "",
+  });
+  assert.deepEqual(nft.scripts, [
+    "delete element inet filter spa_access4 { 192.0.2.10 . tcp . 22 }\n",
+  ]);
+  nft.refuse = /delete/;
+  const outcome = follow(planner.close(choice.rules), run);
+  assert.deepEqual([outcome.failed, outcome.missing], [[still], [ended]]);
+  assert.match(outcome.reason, /No such file or directory \(delete element/);
 });
 
 Deno.test("a later end replaces an earlier one, an earlier one changes nothing", async () => {
