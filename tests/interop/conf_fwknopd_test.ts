@@ -86,7 +86,7 @@ async function judge(directory: string, texts: Texts): Promise<[theirs: Verdict,
 }
 
 /** The lines of variables that fwknopd for iptables does not have. */
-const OWN_LINES = /^ (?:5[5-9]|[6-9]\d)\. .*\n/gm;
+const OWN_LINES = /^ ?(?:5[5-9]|[6-9]\d|1\d\d)\. .*\n/gm;
 
 Deno.test({
   name: "dumps are those of fwknopd (needs fwknopd)",
