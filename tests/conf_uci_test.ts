@@ -151,11 +151,9 @@ Deno.test("the sample configuration for OpenWrt lacks nothing but keys", () => {
   for (const line of told(text)) assert.match(line, /KEY(?:_BASE64)? value is not properly set/);
   const made = text.replace("__CHANGEME__", "a2V5").replace("__CHANGEME__", "aG1hYw==");
   assert.deepEqual(told(made), []);
-  assert.deepEqual(server(made).config.NFT_ATTACH, {
-    family: "inet",
-    table: "fw4",
-    chain: "input",
-  });
+  assert.deepEqual(server(made).config.NFT_ATTACH, [
+    { family: "inet", table: "fw4", chain: "input" },
+  ]);
 });
 
 /** What OpenWrt's shell functions are called with when the script starts the service. */
