@@ -19,15 +19,9 @@ export interface QueueFault {
   readonly fault: TextFault;
 }
 
-/** What is wrong with the settings of a queue, where one is in use. */
+/** What is wrong with the names, where a queue is in use. */
 export function queueFaults(config: ServerConfig): readonly QueueFault[] {
   if (!config.ENABLE_NFQ_CAPTURE) return [];
-  const { FIREWALL_TYPE: type } = config;
-  if (type === "ipfw" || type === "pf") {
-    const why = `FIREWALL_TYPE ${type} has no netfilter queues`;
-    const hint = "leave it out: packets are sniffed then, or set ENABLE_UDP_SERVER";
-    return [{ name: "ENABLE_NFQ_CAPTURE", fault: { offset: 0, value: "Y", why, hint } }];
-  }
   return (["NFQ_INTERFACE", "NFQ_TABLE", "NFQ_CHAIN"] as const).flatMap((name) => {
     const text = config[name];
     const { pattern, hint } = NAMES[name];

@@ -5,6 +5,7 @@
 import type { FirewallCall, Plan, TearDownOutcome } from "./fw_firewall.ts";
 import { completeChains, type IptablesChain, tearDownChains } from "./fw_iptables_chains.ts";
 import { applyEdits, type IptablesPrograms } from "./fw_iptables_edit.ts";
+import { together } from "./fw_iptables_families.ts";
 import { NFT_PROGRAM } from "./fw_nftables_calls.ts";
 import type { ProgramResult } from "./host.ts";
 
@@ -17,7 +18,6 @@ export interface QueueRuleConfig {
   readonly NFQ_TABLE: string;
   readonly NFQ_CHAIN: string;
   readonly NFQ_QUEUE_NUMBER: number;
-  readonly FIREWALL_EXE: string;
   /** Null: {@linkcode NFT_PROGRAM}, or whatever runs its calls for it. */
   readonly NFT_EXE: string | null;
 }
@@ -47,16 +47,13 @@ export interface QueueRulePlanner {
 const CALL_TIMEOUT = 60_000;
 
 /**
- * The rule of fwknopd: a chain of its own, which the table's chain INPUT jumps to first.
- *
- * @param restore the restore program beside FIREWALL_EXE; with null every edit is a call of
- *   FIREWALL_EXE
+ * The rule of fwknopd, for one version of IP: a chain of its own, which the table's chain INPUT
+ * jumps to first.
  */
 export function iptablesQueueRule(
   config: QueueRuleConfig,
-  restore: string | null,
+  programs: IptablesPrograms,
 ): QueueRulePlanner {
-  const programs: IptablesPrograms = { family: "ipv4", iptables: config.FIREWALL_EXE, restore };
   const { NFQ_TABLE: table, NFQ_CHAIN: to, NFQ_INTERFACE: name } = config;
   const chain: IptablesChain = { target: "NFQUEUE", table, from: "INPUT", jumpPosition: 1, to };
   const rest = [
@@ -84,6 +81,35 @@ export function iptablesQueueRule(
       return outcome;
     },
     tearDown: () => tearDownChains(programs, [chain]),
+  };
+}
+
+/**
+ * A rule for each version of IP. Where that for IPv6 cannot come, knocks over IPv4 come alone.
+ */
+export function queueRuleOfBothFamilies(
+  ipv4: QueueRulePlanner,
+  ipv6: QueueRulePlanner,
+): QueueRulePlanner {
+  /** What could not come has left nothing to take away. */
+  let hasIpv6 = true;
+  return {
+    *setUp() {
+      const [one, other] = yield* together(ipv4.setUp(), ipv6.setUp());
+      hasIpv6 = other.ok;
+      if (!one.ok) {
+        if (other.ok) yield* ipv6.tearDown();
+        return one;
+      }
+      const more = other.ok
+        ? other.lines.map((line) => `IPv6: ${line}`)
+        : [`No packets over IPv6 from the netfilter queue: ${other.reason}`];
+      return { ok: true, lines: [...one.lines, ...more] };
+    },
+    *tearDown() {
+      const [one, other] = yield* together(ipv4.tearDown(), ipv6.tearDown());
+      return one.ok && hasIpv6 ? other : one;
+    },
   };
 }
 

@@ -1,30 +1,36 @@
 // A firewall beside which the rule of a netfilter queue comes and goes.
 
-import { restoreProgram } from "./fw_iptables.ts";
 import {
   iptablesQueueRule,
   nftablesQueueRule,
   type QueueRuleConfig,
+  queueRuleOfBothFamilies,
   type QueueRulePlanner,
 } from "./fw_nfqueue.ts";
 import type { Host } from "./host.ts";
 import type { Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
-import { choosePlanner, type FirewallConfig, runPlan } from "./serve_plan.ts";
+import {
+  choosePlanner,
+  type Files,
+  type FirewallConfig,
+  ip6tablesFor,
+  restoreBeside,
+  runPlan,
+} from "./serve_plan.ts";
 
 /** The rule for the firewall that a configuration asks for. */
 export function chooseQueueRule(
-  host: Pick<Host, "stat" | "readTextFile">,
+  host: Files,
   config: FirewallConfig & QueueRuleConfig,
 ): QueueRulePlanner {
-  const { name } = choosePlanner(host, config);
   // FIREWALL_EXE is a program of another kind with all but iptables, perhaps on another host.
-  if (name !== "iptables") return nftablesQueueRule(config);
-  const restore = restoreProgram(config.FIREWALL_EXE);
-  return iptablesQueueRule(
-    config,
-    restore !== null && host.stat(restore) !== null ? restore : null,
-  );
+  if (choosePlanner(host, config).name !== "iptables") return nftablesQueueRule(config);
+  const rule = (family: "ipv4" | "ipv6", iptables: string): QueueRulePlanner =>
+    iptablesQueueRule(config, { family, iptables, restore: restoreBeside(host, iptables) });
+  const ipv4 = rule("ipv4", config.FIREWALL_EXE);
+  const ip6tables = ip6tablesFor(host, config);
+  return ip6tables === null ? ipv4 : queueRuleOfBothFamilies(ipv4, rule("ipv6", ip6tables));
 }
 
 /**

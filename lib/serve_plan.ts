@@ -34,7 +34,8 @@ export interface FirewallConfig
   readonly IP6TABLES_EXE: string | null;
 }
 
-type Files = Pick<Host, "stat" | "readTextFile">;
+/** The files that tell which firewall there is. */
+export type Files = Pick<Host, "stat" | "readTextFile">;
 
 /** Names of the tables that iptables-legacy has in force, one a line; empty without any. */
 const LEGACY_TABLES = "/proc/net/ip_tables_names";
@@ -100,8 +101,8 @@ function iptablesFor(host: Files, config: FirewallConfig): FirewallPlanner {
   return bothFamilies(ipv4, ipv6, { needsIpv6: config.IP6TABLES_EXE !== null });
 }
 
-/** Without a restore program beside it, rules of iptables are set one by one. */
-function restoreBeside(host: Files, iptables: string): string | null {
+/** The restore program beside one of iptables; null for none: rules are set one by one then. */
+export function restoreBeside(host: Files, iptables: string): string | null {
   const restore = restoreProgram(iptables);
   return restore !== null && host.stat(restore) !== null ? restore : null;
 }
@@ -110,7 +111,7 @@ function restoreBeside(host: Files, iptables: string): string | null {
 const IPV6_DISABLED = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
 
 /** The program for IPv6; null where there is none, or no IPv6. */
-function ip6tablesFor(host: Files, config: FirewallConfig): string | null {
+export function ip6tablesFor(host: Files, config: FirewallConfig): string | null {
   if (!config.ENABLE_IP6TABLES) return null;
   if (config.IP6TABLES_EXE !== null) return config.IP6TABLES_EXE;
   const program = ip6tablesProgram(config.FIREWALL_EXE);

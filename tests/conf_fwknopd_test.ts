@@ -119,10 +119,6 @@ Deno.test("errors name file, line, column, what is wrong and what would be right
       'ENABLE_NFQ_CAPTURE Y\nNFQ_TABLE mangle;x\nNFQ_INTERFACE a"b',
       /"a\\?"b": Invalid NFQ_INTERFACE/,
     ],
-    [
-      "FIREWALL_TYPE pf\nENABLE_NFQ_CAPTURE Y",
-      /f\.conf:2:20: cannot read "Y": FIREWALL_TYPE pf has no netfilter queues\n/,
-    ],
     ["NFQ_PORT 0\nENABLE_NFQ_CAPTURE Y", /hint: write a whole number from 1 to 65535/],
     [
       "PCAP_LOOP_SLEEP 0",

@@ -6,6 +6,7 @@ import {
   iptablesQueueRule,
   nftablesQueueRule,
   type QueueRuleConfig,
+  queueRuleOfBothFamilies,
   type QueueRulePlanner,
 } from "../lib/fw_nfqueue.ts";
 import type { ProgramCall, ProgramResult } from "../lib/host.ts";
@@ -20,10 +21,10 @@ const CONFIG: QueueRuleConfig = {
   NFQ_TABLE: "filter",
   NFQ_CHAIN: "FWKNOP_NFQ",
   NFQ_QUEUE_NUMBER: 1,
-  FIREWALL_EXE: "/usr/sbin/iptables",
   NFT_EXE: "/usr/sbin/nft",
 };
 const RESTORE = "/usr/sbin/iptables-restore";
+const PROGRAMS = { family: "ipv4", iptables: "/usr/sbin/iptables" } as const;
 
 function carryOut<T>(plan: Plan<T>, run: (call: ProgramCall) => ProgramResult): T {
   let step = plan.next();
@@ -36,7 +37,7 @@ for (const restore of [RESTORE, null]) {
 
   Deno.test(`the iptables rule of a queue comes first, and goes without a trace, ${how}`, () => {
     const { run, save } = fakeIptables("-t filter -A INPUT -j DROP");
-    const rule = iptablesQueueRule({ ...CONFIG, NFQ_INTERFACE: "eth0" }, restore);
+    const rule = iptablesQueueRule({ ...CONFIG, NFQ_INTERFACE: "eth0" }, { ...PROGRAMS, restore });
     deepStrictEqual(carryOut(rule.setUp(), run), {
       ok: true,
       lines: ["Added jump rule from chain: INPUT to chain: FWKNOP_NFQ"],
@@ -60,7 +61,10 @@ for (const restore of [RESTORE, null]) {
       "-t filter -A INPUT -j FWKNOP_NFQ",
       "-t filter -A FWKNOP_NFQ -p udp -m udp --dport 9 -j NFQUEUE --queue-num 9",
     );
-    strictEqual(carryOut(iptablesQueueRule(CONFIG, restore).setUp(), run).ok, true);
+    strictEqual(
+      carryOut(iptablesQueueRule(CONFIG, { ...PROGRAMS, restore }).setUp(), run).ok,
+      true,
+    );
     deepStrictEqual(save(), [
       ":FWKNOP_NFQ",
       "-A INPUT -j FWKNOP_NFQ",
@@ -72,7 +76,7 @@ for (const restore of [RESTORE, null]) {
   Deno.test(`a rule that the kernel refuses leaves no chain and no jump, ${how}`, () => {
     const fake = fakeIptables("-t filter -A INPUT -j DROP");
     fake.refuse = /NFQUEUE/;
-    const outcome = carryOut(iptablesQueueRule(CONFIG, restore).setUp(), fake.run);
+    const outcome = carryOut(iptablesQueueRule(CONFIG, { ...PROGRAMS, restore }).setUp(), fake.run);
     ok(!outcome.ok);
     match(outcome.reason, restore === null ? /Invalid argument/ : /--queue-num 1/);
     deepStrictEqual(fake.save(), ["-A INPUT -j DROP"]);
@@ -83,11 +87,58 @@ Deno.test("a kernel without xt_NFQUEUE is told with the module's name", () => {
   const { run } = fakeIptables();
   const stderr = "iptables: No chain/target/match by that name.\n";
   const outcome = carryOut(
-    iptablesQueueRule(CONFIG, null).setUp(),
+    iptablesQueueRule(CONFIG, { ...PROGRAMS, restore: null }).setUp(),
     (call) => call.args.includes("NFQUEUE") ? { status: 1, stdout: "", stderr } : run(call),
   );
   ok(!outcome.ok);
   match(outcome.reason, /by that name\.; has the kernel the module xt_NFQUEUE\?$/);
+});
+
+/** iptables and ip6tables, and the rule for both. */
+function twoFamilies() {
+  const [ipv4, ipv6] = [fakeIptables(), fakeIptables()];
+  return {
+    ipv4,
+    ipv6,
+    run: (call: ProgramCall) => (call.program.includes("ip6tables") ? ipv6 : ipv4).run(call),
+    rule: queueRuleOfBothFamilies(
+      iptablesQueueRule(CONFIG, { ...PROGRAMS, restore: RESTORE }),
+      iptablesQueueRule(CONFIG, {
+        family: "ipv6",
+        iptables: "/usr/sbin/ip6tables",
+        restore: "/usr/sbin/ip6tables-restore",
+      }),
+    ),
+  };
+}
+
+const JUMP = "Added jump rule from chain: INPUT to chain: FWKNOP_NFQ";
+
+Deno.test("ip6tables gets the same rule, and both go", () => {
+  const { ipv4, ipv6, run, rule } = twoFamilies();
+  deepStrictEqual(carryOut(rule.setUp(), run), { ok: true, lines: [JUMP, `IPv6: ${JUMP}`] });
+  deepStrictEqual(ipv6.save(), ipv4.save());
+  strictEqual(ipv6.save().length, 3);
+  deepStrictEqual(carryOut(rule.tearDown(), run), { ok: true });
+  deepStrictEqual([ipv4.save(), ipv6.save()], [[], []]);
+});
+
+Deno.test("where ip6tables has no such rule IPv4 goes on alone, and says so", () => {
+  const { ipv4, ipv6, run, rule } = twoFamilies();
+  ipv6.broken = { status: 3, stdout: "", stderr: "can't initialize ip6tables table `filter'" };
+  const outcome = carryOut(rule.setUp(), run);
+  ok(outcome.ok);
+  match(outcome.lines.join("\n"), /\nNo packets over IPv6 .*: can't initialize ip6tables table/);
+  strictEqual(ipv4.save().length, 3);
+  deepStrictEqual(carryOut(rule.tearDown(), run), { ok: true });
+  deepStrictEqual(ipv4.save(), []);
+});
+
+Deno.test("where iptables has no such rule none is left in ip6tables", () => {
+  const { ipv4, ipv6, run, rule } = twoFamilies();
+  ipv4.refuse = /NFQUEUE/;
+  ok(!carryOut(rule.setUp(), run).ok);
+  deepStrictEqual([ipv4.save(), ipv6.save()], [[], []]);
 });
 
 /** An nft that gives one answer, and what it was told. */

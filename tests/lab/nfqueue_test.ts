@@ -109,6 +109,22 @@ labTest("knocks come from every address, also from those that fwknopd never sees
   equal(await gateway.stop(), 0);
 }, missing);
 
+labTest("a knock over IPv6 comes through ip6tables, and opens there", async (lab) => {
+  for (
+    const [host, name, digit] of [[lab.client, "eth0", 2], [lab.gateway, "outside", 1]] as const
+  ) {
+    await host.must(["ip", "address", "add", `2001:db8::${digit}/64`, "dev", name, "nodad"]);
+  }
+  const { gateway } = await start(lab);
+  match(await lab.gateway.must(["ip6tables", "-t", "mangle", "-S"]), /--queue-num 1/);
+  await lab.client.must(
+    labTool("send_udp", "--from=::", "2001:db8::1", "62201", knockPacket("tcp/22", "2001:db8::2")),
+  );
+  await gateway.waitFor(/Added access rule .* 2001:db8::2 -> ::\/0 tcp\/22/);
+  equal(await gateway.stop(), 0);
+  ok(!(await lab.gateway.must(["ip6tables-save"])).includes("FWKNOP"));
+}, hasProgram("ip6tables") ? missing : "needs the program ip6tables");
+
 const RECEIVER = `
 const socket = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 62201 });
 console.log("listening");
