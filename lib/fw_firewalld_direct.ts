@@ -3,11 +3,15 @@
 
 import { callOf } from "./fw_call.ts";
 import type { FirewallCall, FirewallPlanner, Plan } from "./fw_firewall.ts";
-import { type IptablesConfig, iptablesPlanner } from "./fw_iptables.ts";
+import { familyPlanner, type IptablesConfig, type IptablesPlanner } from "./fw_iptables.ts";
+import { bothFamilies } from "./fw_iptables_families.ts";
 import type { ProgramResult } from "./host.ts";
 
-/** In place of the program in iptables' planner: the address family that firewall-cmd(1) takes. */
-const FAMILY = "ipv4";
+/** What the planner needs of fwknopd.conf, those of firewalld under the names of iptables. */
+export interface DirectConfig extends IptablesConfig {
+  /** N leaves IPv6 alone. */
+  readonly ENABLE_IP6TABLES: boolean;
+}
 
 /** Exit statuses of firewall-cmd(1): the passed command failed; there is no daemon to talk to. */
 const COMMAND_FAILED = 13;
@@ -16,16 +20,22 @@ const NOT_RUNNING = 252;
 /**
  * The planner for direct rules.
  *
- * @param config variables of fwknopd.conf, those of firewalld under the names of iptables
  * @param backend FirewallBackend of firewalld.conf(5)
  */
 export function directPlanner(
-  config: IptablesConfig,
+  config: DirectConfig,
   backend: "iptables" | "nftables",
 ): FirewallPlanner {
   const program = config.FIREWALL_EXE;
-  const inner = iptablesPlanner({ ...config, FIREWALL_EXE: FAMILY }, null);
+  const inner = config.ENABLE_IP6TABLES
+    ? bothFamilies(inFamily("ipv4"), inFamily("ipv6"), { needsIpv6: false })
+    : inFamily("ipv4");
   const pass = (call: FirewallCall): FirewallCall => passedThrough(program, call);
+
+  /** The family is in the place of the program, as firewall-cmd(1) takes it. */
+  function inFamily(family: "ipv4" | "ipv6"): IptablesPlanner {
+    return familyPlanner(config, { family, iptables: family, restore: null });
+  }
 
   function* through<T>(plan: Plan<T>): Plan<T> {
     let step = plan.next();
@@ -43,7 +53,11 @@ export function directPlanner(
       const outcome = yield* through(inner.setUp(flush));
       if (!outcome.ok) return outcome;
       const lines = outcome.lines.map((line) => line.replace(/^iptables /, "firewalld "));
-      return { ...outcome, lines: [...lines, ...warningsOf(backend)] };
+      return {
+        ...outcome,
+        lines,
+        warnings: [...outcome.warnings ?? [], ...warningsOf(backend)],
+      };
     },
     *check() {
       const [result] = yield [callOf(program, ["--state"])];
@@ -55,7 +69,7 @@ export function directPlanner(
     missing: (rules) => through(inner.missing(rules)),
     tearDown: () => through(inner.tearDown()),
     list: () => through(inner.list()),
-    listing: (what) => inner.listing(what).map(pass),
+    listing: (what) => inner.listing(what).map((call) => ({ ...call, ...pass(call) })),
   };
 }
 

@@ -148,6 +148,7 @@ export function ipfwPlanner(config: IpfwConfig): FirewallPlanner {
     const removed: FirewallRule[] = [];
     const failed: FirewallRule[] = [];
     let why = "";
+    if (rules.some(({ text }) => numberOf(text) === null)) yield* learnNumbers();
     const byNumber = Map.groupBy(rules, ({ text }) => numberOf(text));
     const missing = byNumber.get(null) ?? [];
     byNumber.delete(null);
@@ -172,6 +173,15 @@ export function ipfwPlanner(config: IpfwConfig): FirewallPlanner {
       (reason === null ? removed : missing).push(...mine);
     }
     return { removed, missing, failed, reason: why };
+  }
+
+  /** Of rules that another run of this program has set. */
+  function* learnNumbers(): Plan<void> {
+    const { result, reason } = yield* run("set", active, "list");
+    const listed = reason === null ? parseIpfwRules(result.stdout, chain) : [];
+    const unknown = new Set(listed.map(({ number }) => number).filter((one) => !texts.has(one)));
+    for (const number of unknown) texts.set(number, new Set());
+    for (const { number, text } of listed) if (unknown.has(number)) texts.get(number)?.add(text);
   }
 
   function numberOf(text: string): number | null {

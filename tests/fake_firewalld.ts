@@ -14,6 +14,7 @@ export interface FakeFirewalld {
   readonly commands: string[];
   /** What direct rules come to. */
   readonly iptables: FakeIptables;
+  readonly ip6tables: FakeIptables;
   version: string;
   running: boolean;
   /** Rules that match are refused. */
@@ -38,6 +39,7 @@ export function fakeFirewalld(active = "public\n  interfaces: eth0\n"): FakeFire
   const fake: FakeFirewalld = {
     commands: [],
     iptables: fakeIptables(),
+    ip6tables: fakeIptables(),
     version: "1.3.3",
     running: true,
     refuse: null,
@@ -59,10 +61,14 @@ export function fakeFirewalld(active = "public\n  interfaces: eth0\n"): FakeFire
   return fake;
 
   function direct({ args }: ProgramCall): ProgramResult {
-    if (args[1] !== "--passthrough" || args[2] !== "ipv4") return failed(2, "usage");
-    const inner = fake.iptables.run({ program: "/usr/sbin/iptables", args: args.slice(3) });
+    const [, passthrough, family, ...words] = args;
+    if (passthrough !== "--passthrough" || !/^ipv[46]$/.test(family ?? "")) {
+      return failed(2, "usage");
+    }
+    const firewall = family === "ipv6" ? fake.ip6tables : fake.iptables;
+    const inner = firewall.run({ program: "iptables", args: words });
     if (inner.status === 0) return done(`${inner.stdout}\nsuccess\n`);
-    const command = `/usr/sbin/iptables -w10 ${args.slice(3).join(" ")}`;
+    const command = `/usr/sbin/iptables -w10 ${words.join(" ")}`;
     return failed(13, `Error: COMMAND_FAILED: '${command}' failed: ${inner.stderr}`);
   }
 

@@ -190,7 +190,7 @@ Deno.test("firewalld: listings are read", () => {
 
 Deno.test("firewalld: direct rules are fwknopd's, passed through to iptables", async () => {
   const firewalld = fakeFirewalld();
-  const config = { ...CONFIG, ENABLE_IPT_FORWARDING: true };
+  const config = { ...CONFIG, ENABLE_IPT_FORWARDING: true, ENABLE_IP6TABLES: false };
   const { firewall, lines, grant, advance } = firewallScene(
     directPlanner(config, "iptables"),
     firewalld.run,
@@ -215,6 +215,22 @@ Deno.test("firewalld: direct rules are fwknopd's, passed through to iptables", a
   await firewall.stop();
   assert.deepEqual(firewalld.iptables.save(), []);
   assert.deepEqual(firewalld.iptables.save("nat"), []);
+});
+
+Deno.test("firewalld: direct rules are for IPv6, too, and a listing shows both", async () => {
+  const firewalld = fakeFirewalld();
+  const planner = directPlanner(CONFIG, "iptables");
+  const { firewall, grant, advance, lines } = firewallScene(planner, firewalld.run);
+  await firewall.start();
+  await firewall.open(grant("2001:db8::10", 20, "tcp/22"));
+  assert.match(firewalld.ip6tables.save().join("\n"), /-A FWKNOP_INPUT .*2001:db8::10.*--dport 22/);
+  assert.doesNotMatch(firewalld.iptables.save().join("\n"), /2001:db8/);
+  const listing = planner.listing("ours").map(({ call, optional }) => [call.args[2], optional]);
+  assert.deepEqual(listing, [["ipv4", undefined], ["ipv6", "ip6tables"]]);
+  await advance(20_000);
+  assert.match(lines.join("\n"), /Removed rule 1 from FWKNOP_INPUT/);
+  assert.doesNotMatch(firewalld.ip6tables.save().join("\n"), /2001:db8/);
+  await firewall.stop();
 });
 
 Deno.test("firewalld: direct rules say when they cannot open, or when firewalld is not there", async () => {

@@ -1,8 +1,11 @@
 // The planner for ipfw against an ipfw in memory, through the real driver: fwknopd's command lines.
 
 import assert from "node:assert/strict";
+import { endingRules } from "../lib/fw_firewall.ts";
 import { type IpfwConfig, ipfwPlanner } from "../lib/fw_ipfw.ts";
 import { dynamicNumbers, parseIpfwRules } from "../lib/fw_ipfw_listing.ts";
+import type { ProgramCall } from "../lib/host.ts";
+import { runPlan } from "../lib/serve_plan.ts";
 import { type FakeIpfw, fakeIpfw } from "./fake_ipfw.ts";
 import { DEFAULT_CONFIG } from "./fake_iptables.ts";
 import { type FirewallScene, firewallScene, START } from "./firewall_scene.ts";
@@ -158,6 +161,26 @@ Deno.test("ipfw: a rule that somebody else removed is no failure", async () => {
   await advance(5_000);
   assert.equal(firewall.grants, 0);
   assert.deepEqual(lines.filter((line) => line.startsWith("error")), []);
+  await firewall.stop();
+});
+
+Deno.test("ipfw: who has not set a rule up can remove it as it is listed, with those of its number", async () => {
+  const { ipfw, firewall, grant } = await started();
+  await firewall.open(grant("192.0.2.10", 50, "tcp/22"));
+  await firewall.open(grant("192.0.2.11", 50, "tcp/22", "tcp/80"));
+  const other = ipfwPlanner(CONFIG);
+  const host = { run: (call: ProgramCall) => Promise.resolve(ipfw.run(call)) };
+  const quiet = { verbosity: 0, debug: () => {} };
+  const chains = await runPlan(host, quiet, other.list());
+  const theirs = chains.flatMap(({ rules }) => endingRules(rules))
+    .filter(({ text }) => text.includes("192.0.2.11"));
+  const outcome = await runPlan(host, quiet, other.remove(theirs));
+  assert.equal(outcome.removed.length, 2);
+  assert.deepEqual(ipfw.rules().map((rule) => rule.slice(0, 11)), [
+    "10000 set 1",
+    "10001 set 2",
+    "10001 set 2",
+  ]);
   await firewall.stop();
 });
 
