@@ -87,7 +87,7 @@ const COUNTERS_BYTES = 65_536;
  * Starts listening to a queue. Needs CAP_NET_ADMIN, for verdicts too.
  *
  * @throws {QueueMissingError} when the library is not installed
- * @throws {SystemError} when the kernel refuses: EBUSY when another process listens to that queue
+ * @throws {SystemError} when the kernel refuses: EPERM also when another process has that queue
  */
 export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): PacketQueue {
   const nfq = load();

@@ -111,6 +111,14 @@ async function measureInLab(
   });
   await lab.gateway.must(["iptables", "-D", ...udpAccept]);
 
+  // Debian's fwknopd is built without it, nftables of many kernels too.
+  if (program === "spa" && plan.firewall !== "nftables") {
+    await withDaemon(program, lab, ["-n"], async (daemon) => {
+      await warmUp(daemon);
+      record("packetToOpenQueue", await rounds(plan.rounds, packetRound));
+    });
+  }
+
   if (plan.firewall === "nftables") {
     await Deno.writeTextFile(`${lab.directory}/keep.conf`, KEEP_GRANTS, { mode: 0o600 });
     const keep = ["-O", `${lab.directory}/keep.conf`];

@@ -9,6 +9,7 @@ export type ProgramName = (typeof PROGRAM_NAMES)[number];
 export const MEASUREMENTS = {
   packetToOpen: "packet → open, libpcap",
   packetToOpenUdp: "packet → open, UDP server",
+  packetToOpenQueue: "packet → open, netfilter queue",
   packetToOpenFull: "packet → open with the burst's grants open",
   packetToOpen10k: "packet → open with 10,000 grants open",
   packetToOpen100k: "packet → open with 100,000 grants open",
@@ -64,6 +65,7 @@ export const HOSTILE_MEASUREMENTS: readonly Measurement[] = [
 export const PEACEFUL_MEASUREMENTS: readonly Measurement[] = [
   "packetToOpen",
   "packetToOpenUdp",
+  "packetToOpenQueue",
   "packetToOpenFull",
   "packetToOpen10k",
   "packetToOpen100k",
