@@ -6,6 +6,7 @@ import { createUi, EXIT } from "./lib/cmd_ui.ts";
 import { nearest } from "./lib/conf_suggest.ts";
 import type { Host } from "./lib/host.ts";
 import { reasonOf } from "./lib/host.ts";
+import { isSentryProcess } from "./lib/serve_sentry_start.ts";
 import { denoHost } from "./lib/host_deno.ts";
 
 /** What a module `lib/cmd_*.ts` exports. */
@@ -147,6 +148,12 @@ function fail(error: unknown, host: Host): never {
   Deno.exit(EXIT.failed);
 }
 
+/** The part of `spa serve` that gives up all privileges is a process of its own. */
+async function runSentry(host: Host): Promise<number> {
+  const { runSentryProcess } = await import("./lib/serve_sentry_process.ts");
+  return await runSentryProcess(host);
+}
+
 if (import.meta.main) {
   const host = denoHost();
   // What the executable tells Deno, programs that spa starts shall not see.
@@ -156,6 +163,8 @@ if (import.meta.main) {
   globalThis.addEventListener("unhandledrejection", (event) => fail(event.reason, host));
   globalThis.addEventListener("error", (event) => fail(event.error, host));
   // No await here: the executable's text is a script, see docs/executable.md.
-  dispatch(startedAs(host), Deno.args, host)
-    .then((status) => Deno.exit(status), (error) => fail(error, host));
+  const running = isSentryProcess(host)
+    ? runSentry(host)
+    : dispatch(startedAs(host), Deno.args, host);
+  running.then((status) => Deno.exit(status), (error) => fail(error, host));
 }

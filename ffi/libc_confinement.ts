@@ -21,9 +21,9 @@ export interface ConfinedAccount {
   readonly gid: number;
 }
 
-/** What a process is confined to. */
+/** What a process that gives up the rest keeps. */
 export interface Confinement {
-  readonly account: ConfinedAccount;
+  /** This process. */
   readonly pid: number;
   /** The process whose end is to end this one. */
   readonly parent: number;
@@ -35,13 +35,15 @@ export interface Confinement {
 export interface Confiner {
   /** Takes no notice of what a terminal or a service manager sends to a whole group. */
   ignoreSignals(): void;
+  /** Becomes a user without supplementary groups, which gives up all capabilities, on all threads. */
+  becomeUser(account: ConfinedAccount): void;
   /**
-   * Gives up everything, on all threads, for good.
+   * Gives up what a user without privileges still has, on all threads and for good.
    *
    * @returns what the kernel does not have and was done without: lines for the log
    * @throws an `Error` when a privilege could not be given up
    */
-  confine(confinement: Confinement): readonly string[];
+  lock(confinement: Confinement): readonly string[];
 }
 
 const PR_SET_PDEATHSIG = 1;
@@ -117,12 +119,14 @@ export function loadConfiner(processor: Processor): Confiner {
     ignoreSignals() {
       for (const number of IGNORED_SIGNALS) c.signal(number, SIG_IGN);
     },
-    confine({ account, pid, parent, readOnly }) {
+    becomeUser(account) {
+      emptyBoundingSet();
+      becomeUser(account);
+    },
+    lock({ pid, parent, readOnly }) {
       const name = new TextEncoder().encode(`${THREAD_NAME}\0`);
       c.prctl(PR_SET_NAME, Deno.UnsafePointer.value(Deno.UnsafePointer.of(name)), 0n, 0n, 0n);
       limit(RLIMIT_CORE);
-      emptyBoundingSet();
-      becomeUser(account);
       if (c.prctl(PR_SET_DUMPABLE, 0n, 0n, 0n, 0n) !== 0) fail("being traced");
       // A change of user clears this one, so it comes after; the parent may be gone by then.
       c.prctl(PR_SET_PDEATHSIG, SIGKILL, 0n, 0n, 0n);

@@ -242,6 +242,8 @@ export const SERVER_VARIABLES = {
   ENABLE_IP6TABLES: { kind: "flag", effect: "works", initial: "Y" },
   IP6TABLES_EXE: { kind: "text", effect: "works", initial: null },
   ENABLE_DOCKER: { kind: "flag", effect: "works", initial: "N" },
+  PRIVSEP: { kind: "flag", effect: "works", initial: "Y" },
+  PRIVSEP_USER: { kind: "text", effect: "works", initial: null },
 } as const satisfies Readonly<Record<string, ServerVariable>>;
 
 /** The name of a variable in fwknopd.conf. */

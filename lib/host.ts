@@ -173,6 +173,37 @@ export interface CopyOfProgram {
   readonly status: Promise<number>;
 }
 
+/** A second process of this program, joined to this one by pipes to its standard input and output. */
+export interface PartOfProgram {
+  readonly pid: number;
+  /** Waits for what it writes; null once nothing more will come. */
+  read(): Promise<Uint8Array | null>;
+  /** Resolves once the system has taken the text; does nothing when the process is gone. */
+  write(text: string): Promise<void>;
+  /** Ends it at once; does nothing when it has ended. */
+  kill(): void;
+  /** Its exit status; 128 + signal number when a signal ended it. */
+  readonly status: Promise<number>;
+}
+
+/** How this process gives up its privileges; loaded while it still may load. */
+export interface Confinement {
+  /** Leaves signals that a terminal or a service manager sends to all of a group to the others. */
+  ignoreSignals(): void;
+  /**
+   * Gives up user, groups, capabilities, most system calls and every permission of the runtime, on
+   * all threads and for good. Files, sockets and programs cannot be opened any more.
+   *
+   * @param parent the process whose end is to end this one
+   * @returns what the kernel does not have and was done without, as lines for the log
+   * @throws an `Error` with one line for the operator
+   */
+  confine(
+    account: { readonly uid: number; readonly gid: number },
+    parent: number,
+  ): readonly string[];
+}
+
 /** Libraries that only the server needs. */
 export interface Native {
   readonly libc: Libc;
@@ -285,6 +316,10 @@ export interface Host {
   native(): Promise<Native>;
   /** Starts this same program again with other arguments, without a terminal, and gives its process id. */
   startCopy(args: readonly string[], environment: Readonly<Record<string, string>>): CopyOfProgram;
+  /** As `startCopy`, for a part that works for this process: in a session of its own, with no environment but this one. */
+  startPart(args: readonly string[], environment: Readonly<Record<string, string>>): PartOfProgram;
+  /** How to give up privileges. */
+  loadConfinement(): Promise<Confinement>;
   /** Sends a signal; false when there is no such process. */
   signal(pid: number, name: SignalName | "SIGKILL"): boolean;
   /** Calls `listener` for each such signal until the function it gives back is called. */

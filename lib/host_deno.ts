@@ -25,6 +25,7 @@ import {
   syncDirectory,
   writeAll,
 } from "./host_deno_file.ts";
+import { copyArguments, startPart } from "./host_deno_part.ts";
 import { connectStream, listenStreams, standardStream } from "./host_deno_stream.ts";
 
 /** The host this process runs on. */
@@ -73,6 +74,8 @@ export function denoHost(): Host {
     isTerminal: (stream) => Deno[stream].isTerminal(),
     native,
     startCopy,
+    startPart,
+    loadConfinement: async () => (await import("./host_deno_confinement.ts")).loadConfinement(),
     signal,
     onSignal,
   };
@@ -131,10 +134,8 @@ function startCopy(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
 ): CopyOfProgram {
-  const main = new URL(Deno.mainModule);
-  const fromSource = main.protocol === "file:" && main.pathname.endsWith(".ts");
   const child = new Deno.Command(Deno.execPath(), {
-    args: fromSource ? ["run", "--quiet", "--allow-all", main.pathname, ...args] : [...args],
+    args: copyArguments(args),
     env: { ...environment },
     stdin: "null",
     stdout: "null",

@@ -11,6 +11,16 @@ export interface InterfaceSettings extends Omit<PcapSettings, "interface"> {
   readonly interfaces: readonly string[];
   /** Whether the capture ends when an interface disappears; else it waits for another of the name. */
   readonly endsWithInterface: boolean;
+  /** Null where an interface that comes back can be opened right here. */
+  readonly reopening: Reopening | null;
+}
+
+/** How interfaces come back where the capture may not open them. */
+export interface Reopening {
+  /** Some may be missing at the start. */
+  readonly awaits: boolean;
+  /** Called when an interface is back: somebody else is to open a capture of all of them. */
+  readonly renew: () => void;
 }
 
 /** What a wait is for: frames, or news of interfaces. */
@@ -75,6 +85,16 @@ export function openInterfaces(
     return { name, index, lane: { source, pending: null, ready: true } };
   }
 
+  function openOrAwait(name: string): Interface {
+    try {
+      return open(name);
+    } catch (error) {
+      if (!(error instanceof CaptureError)) throw error;
+      log.debug(error.message);
+      return { name, index: libc.interfaceIndex(name), lane: null };
+    }
+  }
+
   function isGone({ name, index }: Interface): boolean {
     return index !== null && libc.interfaceIndex(name) !== index;
   }
@@ -95,6 +115,10 @@ export function openInterfaces(
   }
 
   function recover(lost: Interface): void {
+    if (settings.reopening !== null) {
+      if (libc.interfaceIndex(lost.name) !== null) settings.reopening.renew();
+      return;
+    }
     try {
       const { index, lane } = open(lost.name);
       lost.index = index;
@@ -136,8 +160,14 @@ export function openInterfaces(
 
   let monitor: Lane<Awaited> | null = null;
   try {
-    for (const name of settings.interfaces) interfaces.push(open(name));
-    if (interfaces.some(({ index }) => index !== null)) monitor = openMonitor(libc);
+    if (settings.reopening?.awaits) {
+      // First, so that no interface comes between the look for it and the news of it.
+      monitor = openMonitor(libc, false);
+      for (const name of settings.interfaces) interfaces.push(openOrAwait(name));
+    } else {
+      for (const name of settings.interfaces) interfaces.push(open(name));
+      if (interfaces.some(({ index }) => index !== null)) monitor = openMonitor(libc, true);
+    }
   } catch (error) {
     for (const lane of lanes()) finish(lane);
     throw error;
@@ -145,7 +175,9 @@ export function openInterfaces(
 
   return {
     announcement: [
-      ...interfaces.map(({ name }) => `Sniffing interface: ${name}`),
+      ...interfaces.flatMap(({ name, lane }) =>
+        lane === null ? [] : [`Sniffing interface: ${name}`]
+      ),
       `PCAP filter is: '${settings.filter}'`,
       "Starting fwknopd main event loop.",
     ],
@@ -175,6 +207,8 @@ export function openInterfaces(
       interfaces.reduce((all, { lane }) => sum(all, lane?.source.counters?.() ?? null), past),
     stop() {
       stopped = true;
+      // What has come by now can still be drained.
+      for (const { lane } of interfaces) if (lane !== null) lane.ready = true;
       for (const { source } of lanes()) source.stop();
       notify();
     },
@@ -184,8 +218,12 @@ export function openInterfaces(
   };
 }
 
-/** Wakes whenever an interface comes, goes or changes, so that nobody has to look every so often. */
-function openMonitor(libc: Native["libc"]): Lane<Awaited> {
+/**
+ * Wakes whenever an interface comes, goes or changes, so that nobody has to look every so often.
+ *
+ * @param ready true where an interface may have gone between its opening and this
+ */
+function openMonitor(libc: Native["libc"], ready: boolean): Lane<Awaited> {
   const fd = libc.openLinkMonitor();
   const waiter = libc.waiterFor(fd);
   const source: Awaited = {
@@ -199,8 +237,7 @@ function openMonitor(libc: Native["libc"]): Lane<Awaited> {
       libc.closeFile(fd);
     },
   };
-  // An interface may have gone between its opening and this.
-  return { source, pending: null, ready: true };
+  return { source, pending: null, ready };
 }
 
 function sum(one: CaptureCounters, other: CaptureCounters | null): CaptureCounters {

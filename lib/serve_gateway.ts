@@ -1,30 +1,30 @@
-// The running gateway: capture, sentry, monitor and firewall joined, and what signals do to them.
+// The running gateway: the post that judges packets, monitor and firewall joined, and what signals
+// do to them.
 
 import type { RefusalReason } from "./auth_event.ts";
+import type { Rules } from "./auth_grant_check.ts";
 import { createReplayMemory, type ReplayMemory } from "./auth_replay.ts";
 import { type Host, reasonOf, type SignalName } from "./host.ts";
-import { type CaptureSource, runCapture } from "./serve_capture.ts";
 import { createCommands } from "./serve_commands.ts";
+import { type GatewayFirewall, startGatewayFirewall } from "./serve_gateway_firewall.ts";
 import { createGpgDecryptor } from "./serve_gpg.ts";
 import type { Counts, Log } from "./serve_log.ts";
 import { createMonitor } from "./serve_monitor.ts";
-import { openReplayFile, type ReplayFile, rotateReplayFile } from "./serve_replay_file.ts";
 import { forwardingProblem } from "./serve_nat_target.ts";
 import type { ServicePhase } from "./serve_notify.ts";
-import { createSentry, keepUntil, type SentryRequest, type Tally } from "./serve_sentry.ts";
+import type { PostParts } from "./serve_post.ts";
+import { openApartPost } from "./serve_post_apart.ts";
+import { openLocalPost } from "./serve_post_local.ts";
+import { openReplayFile, type ReplayFile, rotateReplayFile } from "./serve_replay_file.ts";
+import { keepUntil, type SentryRequest } from "./serve_sentry.ts";
+import { chooseSentryAccount } from "./serve_separation.ts";
 import {
-  captureKey,
   changedStartVariables,
-  createConfiguredFirewall,
-  firewallKey,
   type GatewayOptions,
   maxPacketAge,
-  openSource,
-  policyOf,
   rulesOf,
   type Settings,
 } from "./serve_settings.ts";
-import { systemTimer } from "./serve_timer.ts";
 
 /** What a gateway works with. */
 export interface GatewayParts {
@@ -50,75 +50,76 @@ export interface GatewayParts {
 export async function serveGateway(parts: GatewayParts): Promise<number> {
   const { host, log, options } = parts;
   let settings = parts.settings;
-  const native = await host.native();
+  const account = options.exitAfterDigestCache
+    ? null
+    : chooseSentryAccount(host, settings.config, options, log);
   const replays = createReplayMemory();
-  const replayFile = openReplays(parts, replays);
+  const replayFile = openReplays(parts, account === null ? replays : null);
   if (options.exitAfterDigestCache) {
     log.info("Digest cache parsed, exiting.");
     replayFile?.close();
     return 0;
   }
 
-  const commands = options.testMode
-    ? null
-    : createCommands({ host, log, config: () => settings.config });
-  let source = openSource(host, native, settings.config, options, log);
-  let firewall = createConfiguredFirewall(host, log, settings, options);
+  const gpg = createGpgDecryptor(host);
+  const underway = new Set<Promise<void>>();
+  const carryOut = (request: SentryRequest, rules: Rules): Promise<void> => {
+    const task = monitor.carryOut(request, rules).finally(() => underway.delete(task));
+    underway.add(task);
+    return task;
+  };
+  const postParts: PostParts = { host, log, options, settings, gpg, carryOut };
+  const post = account === null
+    ? openLocalPost(postParts, await host.native(), replays)
+    : await openApartPost({
+      ...postParts,
+      account,
+      replayFile: replayFile === null ? null : settings.config.DIGEST_FILE,
+    });
+  let commands: ReturnType<typeof createCommands> | null = null;
+  let firewall: GatewayFirewall;
   try {
-    await firewall?.start();
+    commands = options.testMode
+      ? null
+      : createCommands({ host, log, config: () => settings.config });
   } catch (error) {
-    source.close();
+    post.close();
     throw error;
   }
-
   const monitor = createMonitor({
     host,
     rules: rulesOf(settings),
     replayFile,
-    firewall,
+    firewall: null,
     commands,
     log,
   });
-  const gpg = createGpgDecryptor(host);
-  const underway = new Set<Promise<void>>();
-  const submit = (request: SentryRequest): void => {
-    const task = monitor.carryOut(request).finally(() => underway.delete(task));
-    underway.add(task);
-  };
-  const sentry = createSentry({
-    policy: policyOf(settings, options, log, native),
-    replays,
-    log,
-    now: host.now,
-    decrypt: gpg.decrypt,
-    submit,
-    timer: systemTimer,
-  });
-
-  /** A grant that the monitor could not carry out counts as what became of it. */
-  function tally(): Tally {
-    const counts = new Map(sentry.tally);
-    const add = (what: RefusalReason | "granted", count: number): void => {
-      const sum = (counts.get(what) ?? 0) + count;
-      if (sum === 0) counts.delete(what);
-      else counts.set(what, sum);
-    };
-    for (const [reason, count] of monitor.failures) {
-      add(reason, count);
-      add("granted", -count);
-    }
-    return counts;
+  try {
+    const install = monitor.setFirewall;
+    firewall = await startGatewayFirewall({ host, log, options, install }, settings);
+  } catch (error) {
+    post.close();
+    throw error;
+  }
+  try {
+    await post.ready();
+  } catch (error) {
+    post.close();
+    await firewall.stop();
+    throw error;
   }
 
-  const counts = (): Counts => ({ packets: tally(), capture: source.counters?.() ?? null });
+  async function counts(): Promise<Counts> {
+    return withFailures(await post.counts(), monitor.failures);
+  }
+
   let endedBy: SignalName | null = null;
-  let replacement: CaptureSource | null = null;
   let reloading: Promise<void> = Promise.resolve();
   const stopListening = [
     ...(["SIGTERM", "SIGINT"] as const).map((name) =>
       host.onSignal(name, () => {
         endedBy ??= name;
-        source.stop();
+        post.stop();
       })
     ),
     host.onSignal("SIGHUP", () => {
@@ -127,7 +128,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
         .then(reload)
         .then(() => parts.tell("ready"));
     }),
-    host.onSignal("SIGUSR1", () => log.counts("info", counts())),
+    host.onSignal("SIGUSR1", () => void counts().then((now) => log.counts("info", now))),
   ];
 
   async function reload(): Promise<void> {
@@ -138,7 +139,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
       return;
     }
     try {
-      await replaceChangedParts(next);
+      await putInForce(next);
     } catch (error) {
       log.error(`${reasonOf(error)}; going on with the present configuration.`);
       return;
@@ -147,43 +148,21 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
       log.warning(`${name} has changed: that takes effect when the server starts again.`);
     }
     settings = next;
-    sentry.setPolicy(policyOf(next, options, log, native));
-    monitor.setRules(rulesOf(next));
     warnOfForwarding(next);
     log.info("Re-starting fwknopd");
   }
 
-  /** A new capture is open before the old one ends; a firewall set up the same way keeps its grants. */
-  async function replaceChangedParts(next: Settings): Promise<void> {
-    const opened = captureKey(next.config) === captureKey(settings.config)
-      ? null
-      : openSource(host, native, next.config, options, log);
+  /** All of it or nothing: what can fail comes first. */
+  async function putInForce(next: Settings): Promise<void> {
+    const change = await post.prepare(next);
     try {
-      if (firewallKey(next) !== firewallKey(settings)) await replaceFirewall(next);
+      await firewall.enact(next);
     } catch (error) {
-      opened?.close();
+      change.abort();
       throw error;
     }
-    if (opened !== null) {
-      replacement = opened;
-      source.stop();
-    }
-  }
-
-  /** Both may use the same chains, so the old one ends first; it comes back if the new one fails. */
-  async function replaceFirewall(next: Settings): Promise<void> {
-    log.warning("The firewall's settings have changed: open grants end now.");
-    await firewall?.stop();
-    try {
-      firewall = createConfiguredFirewall(host, log, next, options);
-      await firewall?.start();
-    } catch (error) {
-      firewall = createConfiguredFirewall(host, log, settings, options);
-      await firewall?.start();
-      throw error;
-    } finally {
-      monitor.setFirewall(firewall);
-    }
+    monitor.setRules(rulesOf(next));
+    await change.commit();
   }
 
   function warnOfForwarding({ config }: Settings): void {
@@ -191,27 +170,12 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     if (problem !== null) log.warning(problem);
   }
 
-  function announce(): void {
-    for (const line of source.announcement) log.info(line);
-  }
-
-  async function receive(): Promise<"stopped" | "limit"> {
-    for (;;) {
-      const ended = await runCapture(source, options.packetLimit, sentry.receive);
-      if (ended === "limit" || endedBy !== null || replacement === null) return ended;
-      source.close();
-      source = replacement;
-      replacement = null;
-      announce();
-    }
-  }
-
   warnOfForwarding(settings);
   commands?.start();
-  announce();
+  for (const line of post.announcement) log.info(line);
   await parts.ready();
   try {
-    if (await receive() === "limit") {
+    if (await post.run() === "limit") {
       log.warning(`* Incoming packet count limit of ${options.packetLimit} reached`);
       log.warning(`Packet count limit (${options.packetLimit}) reached. Exiting...`);
     } else {
@@ -223,23 +187,41 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     for (const stop of stopListening) stop();
     await reloading;
     if (endedBy !== null) gpg.close();
-    await sentry.settled();
-    sentry.flushLog();
+    await post.settle();
     await commands?.stopRunning();
     await Promise.all(underway);
-    await Promise.all([firewall?.stop(), commands?.stop()]);
+    await Promise.all([firewall.stop(), commands?.stop()]);
     replayFile?.close();
-    log.counts("debug", counts());
-    source.close();
+    log.counts("debug", await counts());
+    post.close();
   }
   log.info("Shutting Down fwknopd.");
   return 0;
 }
 
-function openReplays(parts: GatewayParts, replays: ReplayMemory): ReplayFile | null {
+/** @param memory null when another process reads the file */
+function openReplays(parts: GatewayParts, memory: ReplayMemory | null): ReplayFile | null {
   const { host, log, options, settings: { config } } = parts;
   if (options.testMode || !config.ENABLE_DIGEST_PERSISTENCE) return null;
   if (options.rotateDigestCache) rotateReplayFile(host, config.DIGEST_FILE, log);
   const age = { maxPacketAge: maxPacketAge(config) };
-  return openReplayFile(host, config.DIGEST_FILE, replays, log, (record) => keepUntil(record, age));
+  return openReplayFile(host, config.DIGEST_FILE, memory, log, (record) => keepUntil(record, age));
+}
+
+/** A grant that the monitor could not carry out counts as what became of it. */
+function withFailures(
+  { packets, capture }: Counts,
+  failures: ReadonlyMap<RefusalReason, number>,
+): Counts {
+  const sums = new Map(packets);
+  const add = (what: RefusalReason | "granted", count: number): void => {
+    const sum = (sums.get(what) ?? 0) + count;
+    if (sum === 0) sums.delete(what);
+    else sums.set(what, sum);
+  };
+  for (const [reason, count] of failures) {
+    add(reason, count);
+    add("granted", -count);
+  }
+  return { packets: sums, capture };
 }

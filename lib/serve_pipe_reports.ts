@@ -9,7 +9,7 @@ import { parseIp } from "./net_address.ts";
 import { PROTOCOL_NUMBERS, type ProtocolPort } from "./net_port.ts";
 import type { CaptureCounters } from "./serve_capture.ts";
 import type { DecisionEntry } from "./serve_log.ts";
-import { parseLine } from "./serve_pipe_lines.ts";
+import { formatLine, parseLine } from "./serve_pipe_lines.ts";
 import {
   address,
   exactly,
@@ -51,7 +51,7 @@ export type Report =
     readonly id: number;
     readonly generation: number;
     readonly stanza: number;
-    /** Base64. */
+    /** Base64 without padding. */
     readonly message: string;
     readonly isAuthenticated: boolean;
   }
@@ -211,7 +211,7 @@ const SHAPES: { readonly [Kind in Report["kind"]]: Shape<Of<Kind>> } = {
     id: number,
     generation: number,
     stanza: number,
-    message: text(LONGEST_MESSAGE, /^[A-Za-z0-9+/]*={0,2}$/),
+    message: text(LONGEST_MESSAGE, /^[A-Za-z0-9+/]*$/),
     isAuthenticated: flag,
   }),
   counts: object<Of<"counts">>({ kind: exactly("counts"), id: number, counts }),
@@ -228,6 +228,12 @@ const SHAPES: { readonly [Kind in Report["kind"]]: Shape<Of<Kind>> } = {
   settled: object<Of<"settled">>({ kind: exactly("settled"), counts }),
   failed: object<Of<"failed">>({ kind: exactly("failed"), text: line, hint: orNull(line) }),
 };
+
+/** The line for a report; null for what {@linkcode parseReport} would not take. */
+export function formatReport(report: Report): string | null {
+  const shape: Shape<Report> = SHAPES[report.kind];
+  return shape(report) ? formatLine(report) : null;
+}
 
 /** Reads a report; null for whatever is not exactly one. Never throws. */
 export function parseReport(bytes: Uint8Array): Report | null {

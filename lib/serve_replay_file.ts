@@ -32,6 +32,7 @@ const LONGEST_SHOWN = 160;
 /**
  * Reads the cache into the memory and opens it for more, making it when it is missing.
  *
+ * @param memory null when another process reads it
  * @param keepUntil tells how long a record of that time matters, both in seconds since 1970; what
  * is older stays on the disk for a while, the newest records in any case
  * @throws when the file cannot be read, made or trusted; the message names it and the reason
@@ -39,14 +40,16 @@ const LONGEST_SHOWN = 160;
 export function openReplayFile(
   host: ReplayHost,
   path: string,
-  memory: ReplayMemory,
+  memory: ReplayMemory | null,
   log: Log,
   keepUntil: KeepUntil,
 ): ReplayFile {
   try {
-    const records = prepare(host, path, log) ? load(host, path, memory, log, keepUntil) : 0;
+    const records = prepare(host, path, log)
+      ? loadReplayFile(host, path, memory, log, keepUntil)
+      : 0;
     const file = host.openRecordFile(path, OWNER_ONLY);
-    log.debug(`Using Digest Cache: '${path}' (entry count = ${memory.size})`);
+    log.debug(`Using Digest Cache: '${path}' (entry count = ${memory?.size ?? records})`);
     return batched(createReplayWriter({ host, path, log, keepUntil, file, records }));
   } catch (error) {
     throw new Error(`cannot use digest cache "${path}": ${reasonOf(error)}`);
@@ -68,11 +71,16 @@ function prepare(host: ReplayHost, path: string, log: Log): boolean {
   return true;
 }
 
-/** @returns how many records the file has */
-function load(
+/**
+ * Reads the cache; throws when it cannot be read or is something else.
+ *
+ * @param memory null to look through the file only
+ * @returns how many records the file has
+ */
+export function loadReplayFile(
   host: ReplayHost,
   path: string,
-  memory: ReplayMemory,
+  memory: ReplayMemory | null,
   log: Log,
   keepUntil: KeepUntil,
 ): number {
@@ -87,8 +95,8 @@ function load(
     const time = replayTime(bytes, from, to);
     if (time !== null) {
       records++;
-      memory.addLine(bytes.subarray(from, to), keepUntil({ time }));
-      memory.prune(now);
+      memory?.addLine(bytes.subarray(from, to), keepUntil({ time }));
+      memory?.prune(now);
     } else if (isRemark(bytes, from, to)) {
       known ||= decoder.decode(bytes.subarray(from, from + 10)) === "# <digest>";
     } else if (++damaged <= MOST_SHOWN) {

@@ -10,7 +10,7 @@ import type { ServerConfig, ServerVariableName } from "./conf_fwknopd_variables.
 import type { Host, Native } from "./host.ts";
 import type { HttpSettings } from "./net_http.ts";
 import type { CaptureSource } from "./serve_capture.ts";
-import { openInterfaces } from "./serve_capture_interfaces.ts";
+import { openInterfaces, type Reopening } from "./serve_capture_interfaces.ts";
 import { openQueueSource } from "./serve_capture_nfqueue.ts";
 import { openPcapFileSource } from "./serve_capture_pcap.ts";
 import { openStdinSource } from "./serve_capture_stdin.ts";
@@ -90,19 +90,25 @@ function httpSettings(config: ServerConfig): HttpSettings | null {
   };
 }
 
-/** Opens the capture; throws when that fails. */
+/**
+ * Opens the capture; throws when that fails.
+ *
+ * @param reopening what stands in for opening an interface again where that takes more privileges
+ * than there are; null where it does not
+ */
 export function openSource(
   host: Host,
   native: Native,
   config: ServerConfig,
   options: GatewayOptions,
   log: Log,
+  reopening: Reopening | null = null,
 ): CaptureSource {
   if (options.fromStdin) return openStdinSource(host);
   if (config.PCAP_FILE !== null) {
     return openPcapFileSource(native, config.PCAP_FILE, config.PCAP_FILTER);
   }
-  const source = openNetworkSource(native, config, options, log);
+  const source = openNetworkSource(native, config, options, log, reopening);
   if (!config.ENABLE_TCP_SERVER) return source;
   return withTcpServer(source, { host, log, timer: systemTimer, port: config.TCPSERV_PORT });
 }
@@ -112,6 +118,7 @@ function openNetworkSource(
   config: ServerConfig,
   options: GatewayOptions,
   log: Log,
+  reopening: Reopening | null,
 ): CaptureSource {
   if (config.ENABLE_NFQ_CAPTURE) {
     const queue = { number: config.NFQ_QUEUE_NUMBER, length: config.NFQ_QUEUE_LENGTH };
@@ -121,6 +128,7 @@ function openNetworkSource(
   return openInterfaces(native, log, {
     interfaces: listOf(config.PCAP_INTF),
     endsWithInterface: config.EXIT_AT_INTF_DOWN,
+    reopening,
     filter: config.PCAP_FILTER,
     promiscuous: config.ENABLE_PCAP_PROMISC,
     // fwknopd counts headers too and so loses its longest packets.
@@ -242,6 +250,8 @@ const START_VARIABLES = [
   "FWKNOP_RUN_DIR",
   "LOG_FORMAT",
   "NFQ_QUEUE_LENGTH",
+  "PRIVSEP",
+  "PRIVSEP_USER",
   "RULES_CHECK_THRESHOLD",
   "SYSLOG_FACILITY",
   "SYSLOG_IDENTITY",

@@ -25,9 +25,15 @@ export async function bundle(root: string, entry: string): Promise<Outcome> {
 }
 
 /** Modules that clients never need. */
-const SERVER_MODULES = ["./lib/cmd_serve.ts", "./lib/cmd_fw_list.ts", "./lib/cmd_fw_flush.ts"];
+const SERVER_MODULES = [
+  "./lib/cmd_serve.ts",
+  "./lib/cmd_fw_list.ts",
+  "./lib/cmd_fw_flush.ts",
+  "./lib/serve_sentry_process.ts",
+];
 /** An import of one of them that was left out. */
-const SERVER_IMPORT = /\bimport\("\.\/lib\/cmd_(?:serve|fw_list|fw_flush)\.ts"\)/g;
+const SERVER_IMPORT =
+  /\bimport\("\.\/lib\/(?:cmd_serve|cmd_fw_list|cmd_fw_flush|serve_sentry_process)\.ts"\)/g;
 
 /** The strict script that does what the program does, without the modules that are left out. */
 async function scriptOf(

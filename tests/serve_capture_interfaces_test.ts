@@ -107,6 +107,7 @@ function machine(...names: readonly string[]) {
       return openInterfaces(native, createLog(0, (_, text) => lines.push(text)), {
         interfaces,
         endsWithInterface,
+        reopening: null,
         filter: "udp",
         promiscuous: false,
         snapshotLength: 1500,

@@ -1,0 +1,63 @@
+// Copies of this program on Deno: how it starts itself, and a part of it that is joined by pipes.
+
+import type { PartOfProgram } from "./host.ts";
+
+/** The runtime's arguments that run this program with some arguments. */
+export function copyArguments(args: readonly string[]): string[] {
+  return fromSource()
+    ? ["run", "--quiet", "--allow-all", new URL(Deno.mainModule).pathname, ...args]
+    : [...args];
+}
+
+function fromSource(): boolean {
+  const main = new URL(Deno.mainModule);
+  return main.protocol === "file:" && main.pathname.endsWith(".ts");
+}
+
+/** Where the runtime finds the modules of the sources. */
+const SOURCE_VARIABLES = ["HOME", "DENO_DIR", "XDG_CACHE_HOME"];
+
+/** Starts a part of this program; see `Host`. */
+export function startPart(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): PartOfProgram {
+  const known = fromSource() ? SOURCE_VARIABLES : [];
+  const inherited = known.flatMap((name) => {
+    const value = Deno.env.get(name);
+    return value === undefined ? [] : [[name, value]];
+  });
+  const child = new Deno.Command(Deno.execPath(), {
+    args: copyArguments(args),
+    clearEnv: true,
+    env: { DENO_NO_UPDATE_CHECK: "1", ...Object.fromEntries(inherited), ...environment },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+    // Ctrl-C is for the process that was started from the terminal.
+    detached: true,
+  }).spawn();
+  const reader = child.stdout.getReader();
+  const writer = child.stdin.getWriter();
+  const encoder = new TextEncoder();
+  return {
+    pid: child.pid,
+    async read() {
+      try {
+        return (await reader.read()).value ?? null;
+      } catch {
+        return null;
+      }
+    },
+    write: (text) => writer.write(encoder.encode(text)).catch(() => {}),
+    kill() {
+      try {
+        child.kill("SIGKILL");
+      } catch (error) {
+        // It has ended already.
+        if (!(error instanceof TypeError)) throw error;
+      }
+    },
+    status: child.status.then(({ code }) => code),
+  };
+}

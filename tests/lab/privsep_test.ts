@@ -1,0 +1,136 @@
+// Privilege separation on a real kernel: what the process that reads packets still may, and what
+// becomes of the gateway when one of its two processes ends.
+
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
+import { savedRules, startGateway, writeGatewayFiles } from "./gateway.ts";
+import { knockPacket, send, STANZA } from "./knock.ts";
+import { GATEWAY_INTERFACE, labTest, spaCommand } from "./lab.ts";
+import { PATIENCE, type Watched } from "./process.ts";
+
+const SNIFF = `PCAP_INTF ${GATEWAY_INTERFACE}\n`;
+
+/** The process ids of a gateway's sentries; the lab's command becomes the gateway itself. */
+function sentriesOf({ pid }: Pick<Watched, "pid">): number[] {
+  const children = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim();
+  return children.split(" ").filter((child) => child !== "").map(Number)
+    .filter((child) => Deno.readTextFileSync(`/proc/${child}/comm`) === "spa-sentry\n");
+}
+
+function sentryOf(gateway: Watched): number {
+  const [sentry, ...others] = sentriesOf(gateway);
+  ok(sentry !== undefined && others.length === 0);
+  return sentry;
+}
+
+/** What proc(5) tells of a thread, by name. */
+function statusOf(path: string): ReadonlyMap<string, string> {
+  const lines = Deno.readTextFileSync(`${path}/status`).trim().split("\n");
+  return new Map(lines.map((line) => {
+    const [name = "", value = ""] = line.split(":");
+    return [name, value.trim()];
+  }));
+}
+
+/** Resolves once nothing of the process is left but what its parent has to fetch. */
+async function isOver(pid: number): Promise<boolean> {
+  for (let waited = 0; waited < PATIENCE; waited += 20) {
+    try {
+      if (/^State:\s+Z/m.test(Deno.readTextFileSync(`/proc/${pid}/status`))) return true;
+    } catch {
+      return true;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return false;
+}
+
+labTest("packets are read by a process without privileges", async (lab) => {
+  const files = await writeGatewayFiles(lab.directory, SNIFF, STANZA);
+  const gateway = await startGateway(lab, files);
+  await send(lab, knockPacket("tcp/22"));
+  await gateway.waitFor(/Added access rule/);
+  const sentry = sentryOf(gateway);
+  const threads = [...Deno.readDirSync(`/proc/${sentry}/task`)];
+  ok(threads.length > 1);
+  const nobody = Deno.readTextFileSync("/etc/passwd").match(/^(?:spa|nobody):[^:]*:(\d+):(\d+)/m);
+  for (const { name } of threads) {
+    const status = statusOf(`/proc/${sentry}/task/${name}`);
+    strictEqual(status.get("Uid"), Array(4).fill(nobody?.[1]).join("\t"));
+    strictEqual(status.get("Gid"), Array(4).fill(nobody?.[2]).join("\t"));
+    strictEqual(status.get("Groups"), "");
+    for (const set of ["CapEff", "CapPrm", "CapAmb"]) match(status.get(set) ?? "", /^0+$/);
+    strictEqual(status.get("NoNewPrivs"), "1");
+    strictEqual(status.get("Seccomp"), "2");
+  }
+  match(statusOf(`/proc/${sentry}`).get("CapBnd") ?? "", /^0+$/);
+  match(Deno.readTextFileSync(`/proc/${sentry}/limits`), /^Max core file size +0 +0 /m);
+  match(Deno.readTextFileSync(`/proc/${sentry}/cmdline`), /serve\0\[sentry\]\0/);
+  // Not dumpable: its files in /proc are root's.
+  strictEqual(Deno.statSync(`/proc/${sentry}/environ`).uid, 0);
+  strictEqual(statusOf(`/proc/${gateway.pid}`).get("Uid"), "0\t0\t0\t0");
+});
+
+labTest("with PRIVSEP N there is one process", async (lab) => {
+  const files = await writeGatewayFiles(lab.directory, `${SNIFF}PRIVSEP N\n`, STANZA);
+  const gateway = await startGateway(lab, files);
+  deepStrictEqual(sentriesOf(gateway), []);
+  await send(lab, knockPacket("tcp/22"));
+  await gateway.waitFor(/Added access rule/);
+  strictEqual(await gateway.stop(), 0);
+});
+
+labTest("a sentry that dies is followed by another, and grants stay", async (lab) => {
+  const files = await writeGatewayFiles(lab.directory, SNIFF, STANZA);
+  const gateway = await startGateway(lab, files);
+  const replayed = knockPacket("tcp/22");
+  await send(lab, replayed);
+  await gateway.waitFor(/Added access rule .* tcp\/22/);
+  const before = await savedRules(lab.gateway);
+  Deno.kill(sentryOf(gateway), "SIGKILL");
+  await gateway.waitFor(
+    /The sentry has ended unexpectedly \(status 137\); starting another at once/,
+  );
+  await gateway.waitFor(/(Starting fwknopd main event loop[^]*){2}/);
+  strictEqual(await savedRules(lab.gateway), before);
+  await send(lab, replayed, knockPacket("tcp/443"));
+  await gateway.waitFor(/Replay detected from source IP[^]*Added access rule .* tcp\/443/);
+  strictEqual(await gateway.stop(), 0);
+  match(gateway.output(), /Shutting Down fwknopd\.\n$/);
+});
+
+labTest(
+  "with ENABLE_DIGEST_PERSISTENCE N a dead sentry's successor knows its replays",
+  async (lab) => {
+    const config = `${SNIFF}ENABLE_DIGEST_PERSISTENCE N\n`;
+    const files = await writeGatewayFiles(lab.directory, config, STANZA);
+    const gateway = await startGateway(lab, files);
+    const packet = knockPacket("tcp/22");
+    await send(lab, packet);
+    await gateway.waitFor(/Added access rule/);
+    Deno.kill(sentryOf(gateway), "SIGKILL");
+    await gateway.waitFor(/(Starting fwknopd main event loop[^]*){2}/);
+    await send(lab, packet);
+    await gateway.waitFor(/Replay detected from source IP/);
+  },
+);
+
+labTest("a sentry ends with its monitor, even when that is killed", async (lab) => {
+  const files = await writeGatewayFiles(lab.directory, SNIFF, STANZA);
+  const gateway = await startGateway(lab, files);
+  const sentry = sentryOf(gateway);
+  gateway.signal("SIGKILL");
+  ok(await isOver(sentry));
+});
+
+labTest("a user for the sentry that is not there, or is root, ends the start", async (lab) => {
+  for (const [user, why] of [["nonesuch", /there is no user/], ["root", /privileges of root/]]) {
+    const config = `${SNIFF}PRIVSEP_USER ${user}\n`;
+    const files = await writeGatewayFiles(lab.directory, config, STANZA);
+    const { status, stderr } = await lab.gateway.run(
+      spaCommand("serve", "-f", ...files.options),
+    );
+    strictEqual(status, 1);
+    match(stderr, why as RegExp);
+  }
+  ok(!(await savedRules(lab.gateway)).includes("FWKNOP"));
+});
