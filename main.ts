@@ -44,6 +44,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: "list the firewall rules that are open now",
     load: () => import("./lib/cmd_fw_list.ts"),
   },
+  "fw-close": {
+    summary: "end grants before their time",
+    load: () => import("./lib/cmd_fw_close.ts"),
+  },
   "fw-flush": {
     summary: "remove all firewall rules that serve has made",
     load: () => import("./lib/cmd_fw_flush.ts"),

@@ -14,10 +14,19 @@ import { createLog, type Log } from "./serve_log.ts";
 export interface FirewallCommand {
   readonly name: string;
   readonly description: string;
+  /** What stands after the name in the help; only options by default. */
+  readonly usage?: string;
+  /** How many words may stand beside options; none by default. */
+  readonly operands?: number;
   /** Options beyond those that both commands take. */
   readonly options: readonly OptionSpec[];
   /** Does the work and gives the exit status. */
-  act(config: ServerConfig, log: Log, has: (option: string) => boolean): Promise<number>;
+  act(
+    config: ServerConfig,
+    log: Log,
+    has: (option: string) => boolean,
+    operands: readonly string[],
+  ): Promise<number>;
 }
 
 const SHARED: readonly OptionSpec[] = [
@@ -68,13 +77,15 @@ export async function runFirewallCommand(
     host.stdout(
       await formatHelp(table, {
         name: `spa ${command.name}`,
-        usage: "[options]",
+        usage: command.usage ?? "[options]",
         description: command.description,
       }),
     );
     return EXIT.done;
   }
-  const stray = operands.map((word) => ({ text: `unexpected argument '${word}'` }));
+  const stray = operands.slice(command.operands ?? 0).map((word) => ({
+    text: `unexpected argument '${word}'`,
+  }));
   if (errors.length + stray.length > 0) return ui.usage([...errors, ...stray]);
 
   const overrides = value("override-config");
@@ -90,5 +101,5 @@ export async function runFirewallCommand(
   for (const problem of server.problems) host.stderr(`${formatProblem(problem)}\n`);
   if (server.hasErrors) return EXIT.failed;
   const log = createLog(server.verbosity, (_, text) => host.stderr(`${text}\n`));
-  return await command.act(server.config, log, has);
+  return await command.act(server.config, log, has, operands);
 }

@@ -187,7 +187,7 @@ export interface FirewallPlanner {
    * ended meanwhile are missing.
    */
   close?(rules: readonly FirewallRule[]): Plan<RemoveOutcome>;
-  /** Tells which of the rules are surely gone; for a firewall whose rules anybody may remove. */
+  /** Tells which of the rules are surely gone; anybody may remove them. */
   missing?(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]>;
   /** Removes chains, jumps and all rules of ours, also those of an earlier run. */
   tearDown(): Plan<TearDownOutcome>;

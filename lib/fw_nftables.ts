@@ -229,6 +229,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
       return { removed: rules, missing: [], failed: [], reason: "" };
     },
     close,
+    missing: (rules) => missingElements(program, rules),
     *tearDown(): Plan<TearDownOutcome> {
       const found = yield* readRuleset(program);
       if (!found.ok) return found;
@@ -242,6 +243,24 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     list,
     listing: (what) => what === "all" ? [readingCall(program, "list", "ruleset")] : [],
   };
+}
+
+/** What the kernel says of an element that is not there. */
+const NO_ELEMENT = /No such file|does not exist/;
+
+function* missingElements(
+  program: string,
+  rules: readonly FirewallRule[],
+): Plan<readonly FirewallRule[]> {
+  const results = yield rules.map((rule) => scriptCall(program, [`get ${wordsFor(rule)}`]));
+  return rules.filter((_, index) => {
+    const result = results[index];
+    return result !== undefined && result.status !== 0 && NO_ELEMENT.test(result.stderr);
+  });
+}
+
+function wordsFor({ table, chain, text }: FirewallRule): string {
+  return `element ${table} ${chain} { ${keyOf(text)} }`;
 }
 
 function describe({ places, sets }: Layout): string[] {

@@ -2,7 +2,13 @@
 // What a rule looks like is the planner's business.
 
 import type { FirewallGrant } from "./auth_grant.ts";
-import { chainKey, endingRules, type FirewallPlanner, type FirewallRule } from "./fw_firewall.ts";
+import {
+  chainKey,
+  endingRules,
+  type FirewallPlanner,
+  type FirewallRule,
+  type Plan,
+} from "./fw_firewall.ts";
 import { createOpenRules, type OpenGrant } from "./fw_open.ts";
 import type { Host } from "./host.ts";
 import type { Log } from "./serve_log.ts";
@@ -192,14 +198,26 @@ export function createFirewall(parts: FirewallParts): Firewall {
    * knock is to open it again.
    */
   async function forgetMissing(requests: readonly Request[]): Promise<void> {
-    if (planner.missing === undefined) return;
-    const fresh = freshRules(requests);
-    const known = new Set(
-      requests.flatMap(({ rules }) => rules).filter((rule) => !fresh.has(rule))
-        .map((rule) => book.openRule(rule)).filter((rule) => rule !== null),
-    );
-    if (known.size === 0) return;
-    book.forget(await runPlan(host, log, planner.missing([...known])));
+    const known = new Set<FirewallRule>();
+    for (const { rules, deadline } of requests) {
+      for (const rule of rules) {
+        const open = book.openRule(rule);
+        const lasts = (book.deadlineOf(rule) ?? 0) >= deadline || open?.text === rule.text;
+        if (open !== null && lasts) known.add(open);
+      }
+    }
+    const missing = planner.missing ?? (planner.endsByItself ? null : missingByEnd);
+    if (known.size === 0 || missing === null) return;
+    book.forget(await runPlan(host, log, missing([...known])));
+  }
+
+  /** Rules of which there is none in their chain that ends with them. */
+  function* missingByEnd(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]> {
+    const chains = yield* planner.list();
+    if (chains.some(({ problem }) => problem !== null)) return [];
+    const keyOf = (rule: FirewallRule): string => `${chainKey(rule)} ${rule.expires}`;
+    const ends = new Set(chains.flatMap((chain) => endingRules(chain.rules)).map(keyOf));
+    return rules.filter((rule) => !ends.has(keyOf(rule)));
   }
 
   /** Removes rules in whose place others stand that end later. */

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { FirewallGrant } from "../lib/auth_grant.ts";
-import { type IptablesConfig, iptablesPlanner } from "../lib/fw_iptables.ts";
+import type { FirewallPlanner } from "../lib/fw_firewall.ts";
+import { type IptablesConfig, type IptablesPlanner, iptablesPlanner } from "../lib/fw_iptables.ts";
 import { createFirewall, type Firewall, type FirewallOutcome } from "../lib/serve_firewall.ts";
 import { createLog } from "../lib/serve_log.ts";
 import { DEFAULT_CONFIG, type FakeIptables, fakeIptables } from "./fake_iptables.ts";
@@ -32,6 +33,8 @@ interface SceneSettings {
   readonly iptables?: FakeIptables;
   readonly verbosity?: number;
   readonly sweepInterval?: number;
+  /** Changes the planner. */
+  readonly alter?: (planner: IptablesPlanner) => FirewallPlanner;
 }
 
 function makeScene(settings: SceneSettings = {}): Scene {
@@ -51,7 +54,9 @@ function makeScene(settings: SceneSettings = {}): Scene {
         return iptables.run(call);
       },
     },
-    planner: iptablesPlanner({ ...DEFAULT_CONFIG, ...settings.config }),
+    planner: (settings.alter ?? ((planner) => planner))(
+      iptablesPlanner({ ...DEFAULT_CONFIG, ...settings.config }),
+    ),
     log: createLog(settings.verbosity ?? 0, (level, text) => lines.push(`${level} ${text}`)),
     timer: (milliseconds, action) => {
       const key = Symbol();
@@ -493,6 +498,33 @@ Deno.test("a second knock for what is open moves its end, and a shorter one leav
   assert.equal(scene.lines.filter((line) => line.startsWith("info Removed rule 1 ")).length, 1);
   await scene.firewall.stop();
 });
+
+for (
+  const [how, alter] of [
+    ["by their texts", undefined],
+    ["by their ends", ({ missing: _, ...planner }: IptablesPlanner): FirewallPlanner => planner],
+  ] as const
+) {
+  Deno.test(`a knock opens what somebody closed, no longer than it asks, known ${how}`, async () => {
+    const scene = await started(alter === undefined ? {} : { alter });
+    await scene.firewall.open(scene.grant("192.0.2.10", 3600, 22, 443));
+    await scene.firewall.open(scene.grant("192.0.2.11", 1800, 22));
+    for (const port of [22, 443]) {
+      const text = `-p 6 -s 192.0.2.10 -d 0.0.0.0/0 --dport ${port}` +
+        ` -m comment --comment _exp_${START + 3600} -j ACCEPT`;
+      const args = `-t filter -D FWKNOP_INPUT ${text}`.split(" ");
+      assert.equal(scene.iptables.run({ program: "x", args }).status, 0);
+    }
+    scene.lines.length = 0;
+    await scene.firewall.open(scene.grant("192.0.2.10", 30, 22));
+    await scene.firewall.open(scene.grant("192.0.2.11", 60, 22));
+    assert.deepEqual(openIn(scene), ["192.0.2.11 22", "192.0.2.10 22"]);
+    assert.equal(scene.lines.length, 1);
+    await scene.advance(30_000);
+    assert.deepEqual(openIn(scene), ["192.0.2.11 22"]);
+    await scene.firewall.stop();
+  });
+}
 
 Deno.test("a rule that could not make way for a later one is closed at its time all the same", async () => {
   const scene = await started();

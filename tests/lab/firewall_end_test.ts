@@ -2,8 +2,18 @@
 
 import { deepStrictEqual, doesNotMatch, match, ok, strictEqual } from "node:assert/strict";
 import { savedRules, startGateway, writeGatewayFiles } from "./gateway.ts";
-import { knockPacket, send, STANZA } from "./knock.ts";
-import { ADDRESSES, GATEWAY_INTERFACE, type Lab, labMissing, labTool, openLab } from "./lab.ts";
+import { knockPacket, probe, send, STANZA } from "./knock.ts";
+import {
+  ADDRESSES,
+  GATEWAY_INTERFACE,
+  hasProgram,
+  type Lab,
+  labMissing,
+  labTest,
+  labTool,
+  openLab,
+  spaCommand,
+} from "./lab.ts";
 
 const SNIFF = `PCAP_INTF ${GATEWAY_INTERFACE}\n`;
 const PORTS = Array.from({ length: 100 }, (_, index) => 5000 + index);
@@ -116,6 +126,65 @@ onBoth(
     ok(!(await savedRules(lab.gateway, `${iptables}-save`)).includes("FWKNOP"));
   },
 );
+
+/** Closed by hand, the port opens for a shorter knock, and no longer than that asks for. */
+async function closeAndKnock(lab: Lab, config: string): Promise<void> {
+  const service = lab.gateway.start(labTool("tcp_service", "22"));
+  await service.waitFor(/listening on 22/);
+  const files = await writeGatewayFiles(
+    lab.directory,
+    `${SNIFF}ENABLE_IPT_OUTPUT Y\n${config}`,
+    `${STANZA}FW_ACCESS_TIMEOUT 3600\n`,
+  );
+  const gateway = await startGateway(lab, files);
+  await send(lab, knockPacket("tcp/22"), knockPacket("tcp/22", ADDRESSES.secondClient));
+  await gateway.waitFor(/Added access rule .* 192\.0\.2\.11 /);
+  strictEqual(await probe(lab, 22), "open");
+  const close = spaCommand("fw-close", "-c", files.config);
+  strictEqual((await lab.gateway.run([...close, ADDRESSES.client])).status, 0);
+  strictEqual(await probe(lab, 22), "filtered");
+  strictEqual((await lab.gateway.run([...close, ADDRESSES.client])).status, 1);
+
+  const told = gateway.output().length;
+  await send(lab, knockPacket("tcp/22", ADDRESSES.client, { clientTimeout: 60 }));
+  await gateway.waitFor(new RegExp(`^[^]{${told}}[^]*Added access rule .* 192\\.0\\.2\\.10 `));
+  strictEqual(await probe(lab, 22), "open");
+  const { chains } = JSON.parse(
+    await lab.gateway.must(spaCommand("fw-list", "-c", files.config, "--json")),
+  );
+  // deno-lint-ignore no-explicit-any -- what the command prints is what is under test
+  const left = chains.flatMap(({ rules }: any) => rules)
+    // deno-lint-ignore no-explicit-any
+    .flatMap((rule: any) => rule.source === ADDRESSES.client ? [rule.secondsLeft] : []);
+  ok(left.length === 1 && left[0] <= 60, `${left} seconds left`);
+  strictEqual((await lab.gateway.run([...close, "--all"])).status, 0);
+  strictEqual(await probe(lab, 22), "filtered");
+  await gateway.stop();
+}
+
+onBoth(
+  "fw-close ends grants, and the next knock opens again",
+  (lab, iptables) => closeAndKnock(lab, `FIREWALL_EXE ${iptables}\n`),
+);
+
+labTest(
+  "fw-close ends grants of nftables, and the next knock opens again",
+  async (lab) => {
+    await lab.gateway.must(["nft", "-f", "-"], CLOSED);
+    await closeAndKnock(lab, "FIREWALL_TYPE nftables\n");
+  },
+  labMissing() ?? (hasProgram("nft") ? null : "needs the program nft"),
+);
+
+const CLOSED = `flush ruleset
+table inet filter {
+  chain input {
+    type filter hook input priority filter; policy drop;
+    iif lo accept
+    ct state established,related accept
+  }
+}
+`;
 
 onBoth("without the time match, a server says so and ends rules itself", async (lab, iptables) => {
   const libraries = "/usr/lib/x86_64-linux-gnu/xtables";
