@@ -248,6 +248,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
 /** What the kernel says of an element that is not there. */
 const NO_ELEMENT = /No such file|does not exist/;
 
+/** Asks for each element by its key, which takes no longer in a full set. */
 function* missingElements(
   program: string,
   rules: readonly FirewallRule[],
