@@ -165,6 +165,9 @@ async function run(call: ProgramCall): Promise<ProgramResult> {
   return { ...result, stdout: new TextDecoder().decode(result.stdout) };
 }
 
+/** Most programs print next to nothing. */
+const READ_BYTES = 8192;
+
 async function execute(
   { program, args, stdin, timeout }: Omit<BytesCall, "stdin"> & Partial<Pick<BytesCall, "stdin">>,
 ): Promise<BytesResult> {
@@ -182,11 +185,34 @@ async function execute(
   const timer = timeout === undefined
     ? undefined
     : setTimeout(() => signal(child.pid, "SIGKILL"), timeout);
-  const output = child.output();
+  // Not `child.output()`: its buffers stay, a hundred kilobytes for each program that was run.
+  const end = Promise.all([child.status, readAll(child.stdout), readAll(child.stderr)]);
   if (stdin !== undefined) await feed(child.stdin, stdin);
-  const { code, stdout, stderr } = await output;
+  const [{ code }, stdout, stderr] = await end;
   clearTimeout(timer);
   return { status: code, stdout, stderr: new TextDecoder().decode(stderr) };
+}
+
+/** Into one small buffer, and not into one of 64 KiB for each read, as iterating would. */
+async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const reader = stream.getReader({ mode: "byob" });
+  const pieces: Uint8Array[] = [];
+  for (let buffer = new ArrayBuffer(READ_BYTES);;) {
+    const { done, value } = await reader.read(new Uint8Array(buffer));
+    if (done) return joined(pieces);
+    pieces.push(value.slice());
+    buffer = value.buffer;
+  }
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }
 
 /** A program may end before it has read its input; its exit status then tells the story. */

@@ -1,7 +1,7 @@
 // What becomes of a program under attack: floods, many stanzas, a long digest cache.
 
 import { ADDRESSES, GATEWAY_INTERFACE, type Lab, openLab } from "../tests/lab/lab.ts";
-import { PATIENCE, type Watched } from "../tests/lab/process.ts";
+import type { Watched } from "../tests/lab/process.ts";
 import {
   benchTool,
   type Probe,
@@ -75,28 +75,17 @@ async function measureInLab(
   await startService(lab);
   const probe = startProbe(lab, signal);
   const { packet, replayed, knock } = createKnocks(probe, keys);
-  const mac = await interfaceAddress(lab);
 
-  /** Sends junk until `act` is done, or to its end. */
-  const flood = async <T>(
+  /** Sends junk while `act` goes on. */
+  const flood = async (
     rate: number,
-    count: number,
-    act: (() => Promise<T>) | null,
-  ): Promise<{ readonly result: T | null; readonly sent: number; readonly rate: number }> => {
-    const sender = lab.client.start(
-      benchTool(
-        "bench_junk",
-        ...["eth0", mac, ADDRESSES.client, ADDRESSES.gateway],
-        ...[String(rate), String(count), replayed()],
-      ),
-    );
-    await sender.waitFor(/begins/);
-    const result = act === null ? null : await act();
-    if (act !== null) sender.signal("SIGTERM");
-    const limit = PATIENCE + count / rate * 4000;
-    const [, sent, milliseconds] = await sender.waitFor(/sent (\d+) in (\d+) ms/, limit);
-    await sender.ended;
-    return { result, sent: Number(sent), rate: Number(sent) / Number(milliseconds) * 1000 };
+    act: () => Promise<Outcome>,
+  ): Promise<{ readonly result: Outcome; readonly sent: number; readonly rate: number }> => {
+    const begin = performance.now();
+    const junk = await startJunk(lab, rate, replayed());
+    const result = await act();
+    const sent = await junk.stop();
+    return { result, sent, rate: sent / (performance.now() - begin) * 1000 };
   };
 
   await withDaemon(program, lab, [], async (daemon) => {
@@ -106,14 +95,14 @@ async function measureInLab(
     record("memoryBeforeFlood", lookAtMemory(daemon));
     let junk = plan.rounds < KNOCKS ? QUICK_JUNK : JUNK;
     for (const [measurement, rate] of FLOODS) {
-      const { result, ...flooded } = await flood(rate, JUNK, () => rounds(KNOCKS, knock));
-      if (result === null || result.kind !== "latency") throw new Error("no rounds");
-      record(measurement, { ...result, kind: "flood", rate: flooded.rate });
+      const flooded = await flood(rate, () => rounds(KNOCKS, knock));
+      if (flooded.result.kind !== "latency") throw new Error("no rounds");
+      record(measurement, { ...flooded.result, kind: "flood", rate: flooded.rate });
       junk -= flooded.sent;
     }
     await sleep(SETTLING_TIME);
     record("memoryDuringFlood", lookAtMemory(daemon));
-    if (junk > 0) await flood(HIGHEST_RATE, junk, null);
+    if (junk > 0) await (await startJunk(lab, HIGHEST_RATE, replayed(), junk)).end();
     await sleep(SETTLING_TIME);
     record("memoryAfterFlood", lookAtMemory(daemon));
     record("afterFlood", await rounds(KNOCKS, knock));
@@ -154,6 +143,45 @@ async function measureInLab(
     await sleep(SETTLING_TIME);
     record("digestsMemory", lookAtMemory(daemon));
   });
+}
+
+/** A flood on its way; both functions give the number of packets sent. */
+export interface Junk {
+  /** Waits until all has been sent. */
+  end(): Promise<number>;
+  stop(): Promise<number>;
+}
+
+/**
+ * Floods the gateway from the client.
+ *
+ * @param rate packets a second
+ * @param replayed what is sent as a replay
+ */
+export async function startJunk(
+  lab: Lab,
+  rate: number,
+  replayed: string,
+  count: number = Number.MAX_SAFE_INTEGER,
+): Promise<Junk> {
+  const address = `/sys/class/net/${GATEWAY_INTERFACE}/address`;
+  const mac = (await lab.gateway.must(["cat", address])).trim();
+  const { client, gateway } = ADDRESSES;
+  const sender = lab.client.start(
+    benchTool("bench_junk", "eth0", mac, client, gateway, String(rate), String(count), replayed),
+  );
+  await sender.waitFor(/begins/);
+  const end = async (): Promise<number> => {
+    await sender.ended;
+    return Number(/sent (\d+)/.exec(sender.output())?.[1]);
+  };
+  return {
+    end,
+    stop() {
+      sender.signal("SIGTERM");
+      return end();
+    },
+  };
 }
 
 /** Rounds with valid packets, each for another port. */
@@ -207,11 +235,6 @@ async function writeDigests(path: string): Promise<void> {
   });
   const header = "# <digest> <proto> <src_ip> <src_port> <dst_ip> <dst_port> <time>\n";
   await Deno.writeTextFile(path, header + lines.join(""), { mode: 0o600 });
-}
-
-async function interfaceAddress(lab: Lab): Promise<string> {
-  const path = `/sys/class/net/${GATEWAY_INTERFACE}/address`;
-  return (await lab.gateway.must(["cat", path])).trim();
 }
 
 /** In a process of its own, since nothing else may hold that process up. */
