@@ -167,11 +167,11 @@ async function processesOf(lab: Lab): Promise<string[]> {
   return text.split("\n").filter((line) => line !== "");
 }
 
-/** The median of the last third against that of the first, without the start. */
+/** The median of the last quarter against that of the second: in the first, heaps find their size. */
 function judgeMemory(samples: readonly number[]): string[] {
-  const third = Math.floor(samples.length / 3);
-  const early = quantile(samples.slice(Math.ceil(third / 3), third), 0.5);
-  const late = quantile(samples.slice(-third), 0.5);
+  const quarter = Math.floor(samples.length / 4);
+  const early = quantile(samples.slice(quarter, 2 * quarter), 0.5);
+  const late = quantile(samples.slice(3 * quarter), 0.5);
   // Too few samples give no figure, and a figure that is none is no growth.
   return late - early > MOST_GROWTH
     ? [`memory has grown from ${mebibytes(early)} to ${mebibytes(late)} MiB`]
