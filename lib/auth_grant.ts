@@ -33,7 +33,7 @@ export interface NatGrant extends GrantTerms {
 export interface NatTerms {
   /** Leads to a service of the gateway itself, not to a host behind it. */
   readonly local: boolean;
-  /** IPv4 address, or a host name that is still to be looked up. */
+  /** An address, or a host name that is still to be looked up. */
   readonly host: string;
   /** 0 to 65535. */
   readonly port: number;
@@ -41,7 +41,7 @@ export interface NatTerms {
   readonly all: boolean;
   /** Destinations are translated; false is DISABLE_DNAT. */
   readonly translatesDestination: boolean;
-  /** FORCE_SNAT: the IPv4 address that the target sees. */
+  /** FORCE_SNAT: the address that the target sees. */
   readonly forcedSource: string | null;
   /** FORCE_MASQUERADE. */
   readonly masquerade: boolean;

@@ -5,7 +5,7 @@ import type { NatGrant, NatTerms } from "./auth_grant.ts";
 import { portsAllowed } from "./auth_policy.ts";
 import type { Stanza } from "./conf_access.ts";
 import type { ServerConfig } from "./conf_fwknopd_variables.ts";
-import { parseIpv4 } from "./net_address.ts";
+import { parseIp } from "./net_address.ts";
 import type { ProtocolPort } from "./net_port.ts";
 import { hasNatAccess, parseNatAccess } from "./spa_message.ts";
 import type { DecodedPacket } from "./spa_packet.ts";
@@ -58,11 +58,11 @@ export function natTermsOf(
 ): NatTerms | NatRefusal {
   const local = isLocal(packet);
   if (stanza.FORCE_NAT !== null) return termsFor(stanza, local, "", NO_PORT);
-  const target = parseNatAccess(packet.natAccess ?? "");
+  const target = parseNatAccess(packet.natAccess ?? "", { ipv6: true });
   if (target === null) {
     return { reason: "nat-target-refused", text: "Invalid Hostname in NAT SPA message" };
   }
-  if (parseIpv4(target.host) === null && !settings.ENABLE_NAT_DNS) {
+  if (parseIp(target.host) === null && !settings.ENABLE_NAT_DNS) {
     const text = "Received Hostname in NAT SPA message, but hostname is disabled.";
     return { reason: "nat-target-refused", text };
   }
@@ -93,7 +93,7 @@ export function natGrantAllowed(stanza: Stanza, grant: NatGrant, settings: NatSe
   const asked = stanza.FORCE_NAT === null || nat.local;
   return (Object.keys(expected) as (keyof NatTerms)[]).every((key) => nat[key] === expected[key]) &&
     (!asked || natEnabled(stanza, { messageType }, settings)) &&
-    (parseIpv4(nat.host) !== null || settings.ENABLE_NAT_DNS) &&
+    (parseIp(nat.host) !== null || settings.ENABLE_NAT_DNS) &&
     natPortAllowed(stanza, ports, nat, settings);
 }
 

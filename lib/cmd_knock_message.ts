@@ -3,7 +3,7 @@
 
 import { done, failure, misuse, type Outcome } from "./cmd_ui.ts";
 import { type KnockSettings, parseDestination } from "./cmd_knock_values.ts";
-import { parseIpv4 } from "./net_address.ts";
+import { parseIp, parseIpv4 } from "./net_address.ts";
 import {
   type Extensions,
   type MessageType,
@@ -104,6 +104,12 @@ function buildAccess(settings: KnockSettings, input: MessageInput): Outcome<Requ
   if (!access.ok) return access;
   const natAccess = natAccessOf(settings, access.value);
   if (!natAccess.ok) return natAccess;
+  if (settings.natAccess !== undefined && !sameFamily(allowIp, natAccess.value)) {
+    return misuse(
+      `Invalid NAT destination '${natAccess.value}': ${allowIp} cannot get there`,
+      "both must be IPv4 addresses or both IPv6",
+    );
+  }
 
   const port = settings.natRandomPort ? input.randomNatPort : settings.natPort ?? 0;
   let ports = access.value;
@@ -169,22 +175,33 @@ function natAccessOf(settings: KnockSettings, access: string): Outcome<string | 
     const destination = parseDestination(settings.server);
     return destination.ok ? checkNat(destination.value.server, servicePort) : destination;
   }
-  if (/^\[|:.*:/.test(settings.natAccess)) {
-    return misuse(
-      `Invalid NAT destination '${settings.natAccess}' for -N arg.`,
-      "gateways translate IPv4 only: give an IPv4 address or a name",
-    );
-  }
-  const [host = "", port = servicePort, ...more] = settings.natAccess.split(/[:,]/);
+  const [host = "", port = servicePort, ...more] = splitTarget(settings.natAccess);
   if (more.length > 0 || !/^\d{1,5}$/.test(port) || Number(port) < 1 || Number(port) > 65535) {
     return misuse("Invalid port value in -N arg.", "give HOST, HOST:PORT or HOST,PORT");
   }
   return checkNat(host, port);
 }
 
+/** An IPv6 address has colons of its own, so that a port behind it takes brackets or a comma. */
+function splitTarget(text: string): string[] {
+  const [, six, port] = /^\[(.*)\](?:[:,](.*))?$/.exec(text) ??
+    /^([^,]*:[^,]*:[^,]*)(?:,(.*))?$/.exec(text) ?? [];
+  if (six === undefined) return text.split(/[:,]/);
+  const host = parseIp(six)?.text ?? six;
+  return port === undefined ? [host] : [host, port];
+}
+
 function checkNat(host: string, port: string): Outcome<string> {
-  if (parseNatAccess(`${host},${port}`) !== null) return done(`${host},${port}`);
-  return misuse(`Invalid NAT destination '${host}' for -N arg.`, "give an IPv4 address or a name");
+  const text = `${host},${port}`;
+  if (parseNatAccess(text, { ipv6: true }) !== null) return done(text);
+  return misuse(`Invalid NAT destination '${host}' for -N arg.`, "give an address or a name");
+}
+
+/** Whether a packet's address can get to the host behind the gateway; a name may lead anywhere. */
+function sameFamily(allowIp: string, natAccess: string | null): boolean {
+  const target = parseIp(natAccess?.split(",")[0] ?? "");
+  const client = parseIp(allowIp);
+  return target === null || client?.value === 0n || client?.version === target.version;
 }
 
 /** Where {@linkcode chooseUsername} looks. */

@@ -87,11 +87,12 @@ export function readNat(
       `set ENABLE_IPT_FORWARDING Y in ${config.CONFIG_FILE}`,
     );
   }
-  const FORCE_SNAT = reader.read("FORCE_SNAT", parseNatAddress);
+  const ipv6 = config.FIREWALL_TYPE === "nftables" || config.FIREWALL_TYPE === "auto";
+  const FORCE_SNAT = reader.read("FORCE_SNAT", (text) => parseNatAddress(text, ipv6));
   const FORCE_MASQUERADE = reader.flag("FORCE_MASQUERADE");
   const FORWARD_ALL = reader.flag("FORWARD_ALL");
   const DISABLE_DNAT = reader.flag("DISABLE_DNAT");
-  const target = reader.read("FORCE_NAT", parseNatTarget);
+  const target = reader.read("FORCE_NAT", (text) => parseNatTarget(text, ipv6));
   const translatesSource = FORCE_SNAT !== null || FORCE_MASQUERADE;
   const implied = translatesSource && !reader.settings.has("FORCE_NAT");
   if (implied && !FORWARD_ALL) {

@@ -2,7 +2,7 @@
 
 import type { NatTarget } from "./conf_stanza.ts";
 import { parseWholeNumber } from "./conf_values.ts";
-import { type IpAddress, parseIpv4 } from "./net_address.ts";
+import { type IpAddress, parseIp, parseIpv4 } from "./net_address.ts";
 import { failed, type Parsed } from "./net_list.ts";
 import { decodeKeyBase64 } from "./spa_base64.ts";
 import { fieldBytes } from "./spa_text.ts";
@@ -76,15 +76,24 @@ export function parseCommand(text: string, tooLong: string): Parsed<string> {
 }
 
 /** Reads the address of FORCE_SNAT. */
-export function parseNatAddress(text: string): Parsed<IpAddress> {
-  const address = parseIpv4(text);
+export function parseNatAddress(text: string, ipv6: boolean): Parsed<IpAddress> {
+  const address = ipv6 ? parseIp(text) : parseIpv4(text);
   if (address !== null) return { ok: true, value: address };
-  return failed(0, text, `invalid FORCE_SNAT IP '${text}'`, "write an IPv4 address");
+  return failed(0, text, `invalid FORCE_SNAT IP '${text}'`, `write an ${kindOf(ipv6)}`);
 }
 
-/** Reads the `ADDRESS PORT` of FORCE_NAT. */
-export function parseNatTarget(text: string): Parsed<NatTarget> {
-  const hint = "write an IPv4 address and a port, such as 192.0.2.10 22";
+function kindOf(ipv6: boolean): string {
+  return ipv6 ? "IPv4 or IPv6 address" : "IPv4 address; IPv6 takes FIREWALL_TYPE nftables";
+}
+
+/**
+ * Reads the `ADDRESS PORT` of FORCE_NAT.
+ *
+ * @param ipv6 whether the firewall translates IPv6 addresses
+ */
+export function parseNatTarget(text: string, ipv6: boolean): Parsed<NatTarget> {
+  const kind = ipv6 ? "an address" : "an IPv4 address";
+  const hint = `write ${kind} and a port, such as 192.0.2.10 22`;
   const [host = "", number, ...rest] = text.split(/\s+/);
   if (number === undefined || rest.length > 0 || !/^-?\d+$/.test(number)) {
     return failed(0, text, `invalid FORCE_NAT arg '${text}', need <IP> <PORT>`, hint);
@@ -93,7 +102,7 @@ export function parseNatTarget(text: string): Parsed<NatTarget> {
   if (port < 0 || port > HIGHEST_PORT) {
     return failed(text.lastIndexOf(number), number, `invalid FORCE_NAT port '${number}'`, hint);
   }
-  const address = parseIpv4(host);
+  const address = ipv6 ? parseIp(host) : parseIpv4(host);
   if (address === null) return failed(0, host, `invalid FORCE_NAT IP '${host}'`, hint);
   return { ok: true, value: { address, port } };
 }

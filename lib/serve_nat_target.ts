@@ -3,15 +3,16 @@
 
 import type { NatGrant } from "./auth_grant.ts";
 import { type Host, reasonOf } from "./host.ts";
-import { parseIpv4 } from "./net_address.ts";
+import { parseIp } from "./net_address.ts";
 import type { Log } from "./serve_log.ts";
 
 /** Milliseconds after which a lookup is given up; below the time that -K gives a daemon to end. */
 const LOOKUP_LIMIT = 3000;
 
 /**
- * The grant with the address of its target, which is the first IPv4 address of a host name; null,
- * with a line in the log, when there is none within the limit. Never rejects.
+ * The grant with the address of its target, which is the first address of a host name in the family
+ * of the grant's source; null, with a line in the log, when there is none within the limit. Never
+ * rejects.
  *
  * @param limit milliseconds
  */
@@ -22,15 +23,16 @@ export async function resolveNatTarget(
   limit: number = LOOKUP_LIMIT,
 ): Promise<NatGrant | null> {
   const { nat } = grant;
-  if (parseIpv4(nat.host) !== null) return grant;
+  if (parseIp(nat.host) !== null) return grant;
+  const version = parseIp(grant.source)?.version ?? 4;
   let timer: ReturnType<typeof setTimeout> | undefined;
   const tooLate = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer for ${limit / 1000} s`)), limit);
   });
   try {
-    const found = await Promise.race([host.resolve(nat.host, "ipv4"), tooLate]);
-    const address = found.find((text) => parseIpv4(text) !== null);
-    if (address === undefined) throw new Error("no IPv4 address");
+    const found = await Promise.race([host.resolve(nat.host, `ipv${version}`), tooLate]);
+    const address = found.find((text) => parseIp(text)?.version === version);
+    if (address === undefined) throw new Error(`no IPv${version} address`);
     log.info("Resolved NAT IP in SPA message");
     return { ...grant, nat: { ...nat, host: address } };
   } catch (error) {

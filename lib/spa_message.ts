@@ -139,13 +139,14 @@ export function parseCommandMessage(
 /**
  * Reads a NAT access text.
  *
- * @returns null when the host is neither an IPv4 address nor a host name (RFC 1123 section 2.1), or
- * the port is none
+ * @returns null when the host is neither an IPv4 address, or IPv6 with that extension, nor a host
+ * name (RFC 1123 section 2.1), or the port is none
  */
-export function parseNatAccess(text: string): NatTarget | null {
+export function parseNatAccess(text: string, extensions: Extensions = {}): NatTarget | null {
   const [host, portText] = splitOnce(text);
   const port = portText === null ? null : parsePort(portText);
-  return port !== null && (isPlainAddress(host) || isHostName(host)) ? { host, port } : null;
+  const isHost = isPlainAddress(host, extensions) || isHostName(host);
+  return port !== null && isHost ? { host, port } : null;
 }
 
 /** What is wrong with a user name that is to be sent, or null. */

@@ -354,10 +354,24 @@ Deno.test("resolveNatTarget() takes the first IPv4 address of a name", async () 
   assert.deepEqual(lines, ["Resolved NAT IP in SPA message"]);
 });
 
+Deno.test("resolveNatTarget() takes an IPv6 address of a name for a client that has one", async () => {
+  const asked: string[] = [];
+  const resolve = (name: string, family: string): Promise<string[]> => {
+    asked.push(`${name} ${family}`);
+    return Promise.resolve(["198.51.100.7", "2001:db8::7"]);
+  };
+  const log = { info: () => {}, warning: () => {} };
+  const grant = { ...grantWith({ host: "inner.example" }), source: "2001:db8::1" };
+  assert.equal((await resolveNatTarget({ resolve }, grant, log))?.nat.host, "2001:db8::7");
+  assert.deepEqual(asked, ["inner.example ipv6"]);
+});
+
 Deno.test("resolveNatTarget() asks nobody about an address", async () => {
-  const { grant, lines, asked } = await lookUp("198.51.100.20", () => Promise.reject());
-  assert.equal(grant?.nat.host, "198.51.100.20");
-  assert.deepEqual([lines, asked], [[], []]);
+  for (const address of ["198.51.100.20", "2001:db8::20"]) {
+    const { grant, lines, asked } = await lookUp(address, () => Promise.reject());
+    assert.equal(grant?.nat.host, address);
+    assert.deepEqual([lines, asked], [[], []]);
+  }
 });
 
 /** Why a lookup fails, and what the log says of it. */

@@ -90,13 +90,24 @@ Deno.test("knock's options shape the packet", async (t) => {
 });
 
 Deno.test("knock asks for IPv6 addresses, and says who understands that", async (t) => {
-  const cases: ReadonlyArray<readonly [options: string[], message: string, type: number]> = [
+  const cases: ReadonlyArray<
+    readonly [options: readonly string[], message: string, type: number, natAccess?: string]
+  > = [
     [["-a", "2001:DB8:0::1"], "2001:db8::1,tcp/22", 1],
+    ...([
+      ["2001:DB8:0::20", "2001:db8::20,22"],
+      ["2001:db8::20,80", "2001:db8::20,80"],
+      ["[2001:db8::20]", "2001:db8::20,22"],
+      ["[2001:db8::20]:80", "2001:db8::20,80"],
+      ["inner.example:80", "inner.example,80"],
+    ] as const).map(([target, natAccess]) =>
+      [["-a", "2001:db8::1", "-N", target], "2001:db8::1,tcp/22", 2, natAccess] as const
+    ),
     [["-a", "2001:db8::1", "-A", "tcp/22,udp/53", "-f", "9"], "2001:db8::1,tcp/22,udp/53", 3],
     [["-a", "2001:db8::1", "-C", "uptime"], "2001:db8::1,uptime", 0],
     [["-a", "2001:db8::1", "--nat-local"], "2001:db8::1,tcp/22", 5],
   ];
-  for (const [options, message, type] of cases) {
+  for (const [options, message, type, natAccess] of cases) {
     await t.step(options.join(" "), async () => {
       const ran = await knockBare([...REQUEST, ...options]);
       assert.equal(
@@ -113,6 +124,7 @@ Deno.test("knock asks for IPv6 addresses, and says who understands that", async 
       const decoded = decodePacket(wire, { ...secrets, ipv6: true });
       assert.ok(decoded.ok);
       assert.deepEqual([decoded.value.message, decoded.value.messageType], [message, type]);
+      if (natAccess !== undefined) assert.equal(decoded.value.natAccess, natAccess);
       const tested = await knockBare([...REQUEST, ...options, "-T", "-q"]);
       assert.deepEqual([tested.status, tested.stderr()], [0, ""]);
     });
@@ -239,8 +251,14 @@ Deno.test("knock refuses what makes no sense, in fwknop's words and with its sta
       [...REQUEST, "-D", name],
       /cannot use ".*" as destination\nhint: write HOST/,
     ]),
-    [[...REQUEST, "-N", "2001:db8::5"], /Invalid NAT destination '2001:db8::5' for -N arg\..*\nh/],
-    [[...REQUEST, "-N", "[2001:db8::5]:22"], /Invalid NAT destination .*\nhint: .*IPv4 only/],
+    [
+      [...REQUEST, "-N", "2001:db8::5g"],
+      /Invalid NAT destination '2001:db8::5g' for -N arg\..*\nh/,
+    ],
+    [
+      [...REQUEST, "-N", "[2001:db8::5]:22"],
+      /'2001:db8::5,22': .* cannot get there\nhint: both must/,
+    ],
     [[...REQUEST, "-D", "nowhere.example"], /packet not sent: error in getaddrinfo.*nowhere/],
     [[...REQUEST, "-4", "-D", "::1"], /packet not sent: ::1 is no IPv4 address/],
     [["-n", "x"], /Cannot set stanza name in --no-rc-file mode\./],

@@ -276,6 +276,20 @@ Deno.test("errors name line, column, what is wrong and what would be right", () 
   for (const [lines, expected] of cases) assert.match(finding(lines, "error"), expected, lines);
 });
 
+Deno.test("FORCE_NAT and FORCE_SNAT are IPv6 addresses only where nftables translates them", () => {
+  const lines = "FORCE_NAT 2001:db8::20 80\nFORCE_SNAT 2001:db8::1";
+  const nat = "ENABLE_IPT_FORWARDING Y\nENABLE_IPT_SNAT Y";
+  const stanza = stanzaOf(lines, `FIREWALL_TYPE nftables\n${nat}`);
+  assert.equal(stanza.FORCE_NAT?.address.text, "2001:db8::20");
+  assert.equal(stanza.FORCE_SNAT?.text, "2001:db8::1");
+  const [target = "", source = ""] = lines.split("\n");
+  assert.match(finding(target, "error", nat), /invalid FORCE_NAT IP '2001:db8::20'/);
+  assert.match(
+    finding(`${source}\nFORCE_NAT 192.0.2.1 80`, "error", nat),
+    /invalid FORCE_SNAT IP '2001:db8::1'.*\nhint: .*IPv6 takes FIREWALL_TYPE nftables/,
+  );
+});
+
 Deno.test("errors of NAT settings name what is wrong", () => {
   const cases: [lines: string, expected: RegExp][] = [
     ["FORCE_NAT a a", /a\.conf:4:11: .*invalid FORCE_NAT arg 'a a', need <IP> <PORT>/],

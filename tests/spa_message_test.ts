@@ -155,6 +155,17 @@ Deno.test("parseNatAccess() takes hosts and addresses, and nothing that is neith
     ["\udcff,22", null],
   ] as const;
   for (const [text, target] of table) assert.deepEqual(parseNatAccess(text), target, text);
+  const six = [
+    ["2001:db8::20,22", { host: "2001:db8::20", port: 22 }],
+    ["2001:DB8::20,22", null],
+    ["::ffff:192.0.2.1,22", null],
+    ["[2001:db8::20],22", null],
+    ["2001:db8::20", null],
+  ] as const;
+  for (const [text, target] of six) {
+    assert.deepEqual(parseNatAccess(text, { ipv6: true }), target, text);
+    assert.equal(parseNatAccess(text), null, text);
+  }
 });
 
 Deno.test("a client timeout chooses between the two forms of a message type", () => {

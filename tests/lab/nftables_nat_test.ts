@@ -388,6 +388,43 @@ natTest(
   },
 );
 
+natTest(
+  "IPv6 addresses are translated for a client that has one",
+  CLOSED,
+  async ({ lab, serve }) => {
+    const accept = `for await (const one of Deno.listen({ hostname: "::", port: 2222 })) {
+    console.log("from " + one.remoteAddr.hostname);
+    one.close();
+  }`;
+    const service = lab.inner.start([Deno.execPath(), "eval", accept]);
+    const [client, outside, inside, inner] = ["1::10", "1::1", "2::1", "2::20"]
+      .map((end) => `2001:db8:${end}`) as [string, string, string, string];
+    await lab.gateway.must(["sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1"]);
+    for (
+      const [host, address, name] of [
+        [lab.client, client, "eth0"],
+        [lab.gateway, outside, "outside"],
+        [lab.gateway, inside, "inside"],
+        [lab.inner, inner, "eth0"],
+      ] as const
+    ) {
+      await host.must(["ip", "address", "add", `${address}/64`, "dev", name, "nodad"]);
+    }
+    // Without neighbour discovery no IPv6 packet arrives, granted or not.
+    const solicitations = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
+    await lab.gateway.must(["nft", "add", "rule", "inet", "filter", "input", solicitations]);
+    const gateway = await serve(`${FORWARDING}ENABLE_IPT_SNAT Y\nSNAT_TRANSLATE_IP 198.51.100.1\n`);
+    strictEqual(await probe(lab, 8022, outside), "filtered");
+    const knock = knockPacket("tcp/8022", client, { messageType: 2, natAccess: `${inner},2222` });
+    await lab.client.must(labTool("send_udp", "--from=::", outside, "62201", knock));
+    await gateway.waitFor(
+      /Added DNAT rule to spa_dnat6 for 2001:db8:1::10 -> 2001:db8:1::1 tcp\/8022/,
+    );
+    strictEqual(await probe(lab, 8022, outside), "open");
+    await service.waitFor(new RegExp(`from ${inside}\n`));
+  },
+);
+
 natTest("a NAT grant opens although the ruleset was loaded again", CLOSED, async (nat) => {
   const { lab } = nat;
   const gateway = await nat.serve(FORWARDING);
