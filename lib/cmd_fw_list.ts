@@ -43,6 +43,10 @@ export async function listFirewall(
 ): Promise<number> {
   const planner = choosePlanner(host, config);
   const { run } = nftRunner(host, config.NFT_EXE);
+  if (!settings.json && planner.name === "command") {
+    host.stdout("No firewall, so no rules: FIREWALL_TYPE is command.\n");
+    return EXIT.done;
+  }
   const hasTable = planner.endsByItself || planner.listsAsTable;
   if (!settings.json && (!hasTable || settings.all)) {
     return await listAsText(host, run, planner, log, settings.all ?? false);

@@ -18,11 +18,13 @@ import {
 } from "./fw_firewall.ts";
 import {
   matchOf,
+  NOT_RUNNING,
   parseRichRules,
   parseZoneNames,
   richRule,
   type TagSyntax,
   tagSyntaxOf,
+  whyUnreachable,
 } from "./fw_firewalld_rules.ts";
 import { parseIp } from "./net_address.ts";
 import { formatPorts } from "./net_port.ts";
@@ -44,9 +46,6 @@ interface Daemon {
 }
 
 type Step<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly reason: string };
-
-/** Exit status of firewall-cmd(1) without a daemon to talk to. */
-const NOT_RUNNING = 252;
 
 /**
  * The planner for firewalld. It remembers the zones that its last set-up found.
@@ -252,7 +251,8 @@ function succeeded(result: { status: number; stderr: string } | undefined): bool
 }
 
 function explain(asked: FirewallCall, result: Parameters<typeof explainCall>[1]): string {
-  if (result?.status === NOT_RUNNING) return "firewalld is not running; start it first";
+  const unreachable = whyUnreachable(result);
+  if (unreachable !== null) return unreachable;
   const reason = explainCall(asked, result).replace(/^(?:Error|Warning): /, "");
   return reason.startsWith("INVALID_ZONE") ? `${reason}: see FIREWD_ZONE` : reason;
 }

@@ -5,6 +5,7 @@ import { callOf } from "./fw_call.ts";
 import type { FirewallCall, FirewallPlanner, Plan } from "./fw_firewall.ts";
 import { familyPlanner, type IptablesConfig, type IptablesPlanner } from "./fw_iptables.ts";
 import { bothFamilies } from "./fw_iptables_families.ts";
+import { whyUnreachable } from "./fw_firewalld_rules.ts";
 import type { ProgramResult } from "./host.ts";
 
 /** What the planner needs of fwknopd.conf, those of firewalld under the names of iptables. */
@@ -13,9 +14,8 @@ export interface DirectConfig extends IptablesConfig {
   readonly ENABLE_IP6TABLES: boolean;
 }
 
-/** Exit statuses of firewall-cmd(1): the passed command failed; there is no daemon to talk to. */
+/** Exit status of firewall-cmd(1) when the passed command failed. */
 const COMMAND_FAILED = 13;
-const NOT_RUNNING = 252;
 
 /**
  * The planner for direct rules.
@@ -92,7 +92,8 @@ function resultOf(result: ProgramResult): ProgramResult {
 }
 
 function reasonOf(result: ProgramResult | undefined): string {
-  if (result?.status === NOT_RUNNING) return "firewalld is not running; start it first";
+  const unreachable = whyUnreachable(result);
+  if (unreachable !== null) return unreachable;
   const text = (result?.stderr ?? "").replace(/^Error: /, "").trim();
   return text === "" ? `firewall-cmd: exit status ${result?.status ?? 127}` : text;
 }

@@ -1,7 +1,8 @@
-// firewalld's rich rules (firewalld.richlanguage(5)) as text: ours are told from others by a tag
-// that names their end and their stanza, since a rich rule has no comment.
+// What goes to firewall-cmd(1) and comes back, as text. Rich rules (firewalld.richlanguage(5)) of
+// ours are told from others by a tag with their end and their stanza, since they have no comment.
 
 import type { ListedRule } from "./fw_firewall.ts";
+import type { ProgramResult } from "./host.ts";
 
 /**
  * How a rule carries its tag. `nflog` offers matching packets to a group of listeners that nobody
@@ -54,6 +55,17 @@ export function parseRichRules(text: string, zone: string): ListedRule[] {
       stanza: Number(tag[1]),
     }];
   });
+}
+
+/** Exit status of firewall-cmd(1) without a daemon to talk to. */
+export const NOT_RUNNING = 252;
+
+/** Why firewall-cmd could not talk to the daemon; null when it could. */
+export function whyUnreachable(result: ProgramResult | undefined): string | null {
+  if (result?.status === NOT_RUNNING) return "firewalld is not running; start it first";
+  return /DBUS_ERROR/.test(result?.stderr ?? "")
+    ? "firewalld cannot be reached, since there is no message bus; start dbus and firewalld"
+    : null;
 }
 
 /** The names in what `--get-active-zones` prints: those lines that are not indented. */

@@ -22,7 +22,13 @@ const MODULES: readonly (readonly [complaint: RegExp, module: string])[] = [
   [/\/dev\/pf: /, "pf"],
 ];
 
-/** A planner whose set-up and check say that a program is not there, and touch nothing. */
+/** How a program that is not there is told of when it is called all the same. */
+const NOT_STARTED = /Failed to spawn|^cannot run /;
+
+/**
+ * A planner whose set-up and check say that a program is not there, and touch nothing; the others
+ * say so when calling it fails.
+ */
 export function missingProgram(planner: FirewallPlanner, program: string): FirewallPlanner {
   const where = PACKAGES[planner.name] ?? "";
   const refusal = { ok: false, reason: `${program} is not there; ${where}` } as const;
@@ -30,7 +36,21 @@ export function missingProgram(planner: FirewallPlanner, program: string): Firew
   function* refuse(): Plan<typeof refusal> {
     return refusal;
   }
-  return { ...planner, setUp: refuse, check: refuse };
+  return {
+    ...planner,
+    setUp: refuse,
+    check: refuse,
+    *tearDown() {
+      const outcome = yield* planner.tearDown();
+      return !outcome.ok && NOT_STARTED.test(outcome.reason) ? refusal : outcome;
+    },
+    *list() {
+      const chains = yield* planner.list();
+      return chains.map((chain) =>
+        NOT_STARTED.test(chain.problem ?? "") ? { ...chain, problem: refusal.reason } : chain
+      );
+    },
+  };
 }
 
 /** A planner whose set-up and check name the module of the kernel that seems to be missing. */

@@ -3,6 +3,7 @@
 
 import { FIREWALL_PROGRAMS, type FirewallType } from "./conf_firewall.ts";
 import type { FirewallCall, FirewallPlanner, Plan } from "./fw_firewall.ts";
+import { commandPlanner } from "./fw_command.ts";
 import { type FirewalldConfig, firewalldPlanner } from "./fw_firewalld.ts";
 import { directPlanner } from "./fw_firewalld_direct.ts";
 import { type IpfwConfig, ipfwPlanner } from "./fw_ipfw.ts";
@@ -54,6 +55,7 @@ const FIREWALLD_CONFIG = "/etc/firewalld/firewalld.conf";
 export function choosePlanner(host: Files, config: FirewallConfig): FirewallPlanner {
   const settled = settleAuto(host, config);
   const planner = plannerFor(host, settled);
+  if (planner.name === "command") return planner;
   const program = planner.name === "nftables" ? settled.NFT_EXE : settled.FIREWALL_EXE;
   // Without a slash it is looked up in PATH, by who runs it; nft may be but a library.
   if (program === null || !program.includes("/") || host.stat(program) !== null) {
@@ -87,6 +89,8 @@ function plannerFor(host: Files, config: FirewallConfig): FirewallPlanner {
       return ipfwPlanner(config);
     case "pf":
       return pfPlanner(config);
+    case "command":
+      return commandPlanner();
     default:
       return iptablesFor(host, config);
   }

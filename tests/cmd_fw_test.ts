@@ -137,3 +137,29 @@ Deno.test("a wrong command line has status 2 and changes nothing", async () => {
   }
   assert.deepEqual(iptables.calls, []);
 });
+
+Deno.test("with FIREWALL_TYPE command nothing is listed, and nothing runs", async () => {
+  const iptables = withOneRule();
+  const config = "FIREWALL_TYPE command\n";
+  const listed = await perform(list, [], iptables, config);
+  assert.deepEqual([listed.status, listed.stdout], [
+    0,
+    "No firewall, so no rules: FIREWALL_TYPE is command.\n",
+  ]);
+  const asJson = await perform(list, ["--json"], iptables, config);
+  assert.deepEqual(JSON.parse(asJson.stdout), { firewall: "command", chains: [] });
+  assert.equal((await perform(flush, [], iptables, config)).status, 0);
+  assert.deepEqual(iptables.calls, []);
+});
+
+Deno.test("a program that is not there is named with its package", async () => {
+  const config = "FIREWALL_TYPE ipfw\n";
+  for (const command of [list, flush]) {
+    const iptables = withOneRule();
+    const stderr = "/sbin/ipfw: Failed to spawn '/sbin/ipfw': No such file or directory";
+    iptables.broken = { status: 127, stdout: "", stderr };
+    const done = await perform(command, [], iptables, config);
+    assert.equal(done.status, 1);
+    assert.match(done.stderr, /\/sbin\/ipfw is not there; it is part of FreeBSD\n$/);
+  }
+});
