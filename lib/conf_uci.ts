@@ -19,8 +19,8 @@ const OPTIONS_OF_OPENWRT: Readonly<Record<string, readonly string[]>> = {
 
 /** Whether a file is in UCI's format: neither of fwknop's has a line that begins as these do. */
 export function isUci(text: string): boolean {
-  const first = text.split("\n").find((line) => /^\s*[^\s#]/.test(line)) ?? "";
-  return /^\s*(?:config|package)\s/.test(first);
+  const first = /^[ \t]*([^\s#][^\n]*)/m.exec(text)?.[1] ?? "";
+  return /^(?:config|package)\s/.test(first);
 }
 
 /**
