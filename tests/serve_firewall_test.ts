@@ -439,6 +439,19 @@ Deno.test("with FLUSH_IPT_AT_EXIT N the rules stay, and the next run ends them o
   await second.firewall.stop();
 });
 
+Deno.test("rules of an earlier run end in a chain of any name", async () => {
+  const IPT_INPUT_ACCESS = { ...DEFAULT_CONFIG.IPT_INPUT_ACCESS, to: "F" };
+  const config = { FLUSH_IPT_AT_EXIT: false, FLUSH_IPT_AT_INIT: false, IPT_INPUT_ACCESS };
+  const first = await started({ config });
+  await first.firewall.open(first.grant("192.0.2.10", 10, 22));
+  await first.firewall.stop();
+  const second = await started({ config, iptables: first.iptables });
+  assert.deepEqual(openIn(second, "F"), ["192.0.2.10 22"]);
+  await second.advance(10_000);
+  assert.deepEqual(openIn(second, "F"), []);
+  await second.firewall.stop();
+});
+
 Deno.test("a sweep removes overdue rules of other programs and nothing else", async () => {
   const scene = await started({ sweepInterval: 2_000 });
   for (const comment of ["_exp_1234", `_exp_${START + 100}`, "mine"]) {

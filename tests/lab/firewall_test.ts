@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import type { FirewallGrant } from "../../lib/auth_grant.ts";
+import { closeGrants } from "../../lib/cmd_fw_close.ts";
 import { flushFirewall } from "../../lib/cmd_fw_flush.ts";
 import { listFirewall } from "../../lib/cmd_fw_list.ts";
 import type { IptablesConfig } from "../../lib/fw_iptables.ts";
@@ -354,6 +355,70 @@ onBoth("flushing takes our chains away and nothing else", async (gateway) => {
   assert.equal(gateway.printed.stdout, "Deleting any existing firewall rules...\n");
   assert.equal(await gateway.save(), before);
   assert.equal(await flushFirewall(gateway.host, config, log), 0);
+});
+
+onBoth("the rules of others never change, whatever is done", async (gateway) => {
+  const { host, iptables, inside } = gateway;
+  const ip6tables = iptables.replace("iptables", "ip6tables");
+  // Much like ours, with ends long past, and yet somebody else's.
+  for (
+    const [program, args] of [
+      [iptables, "-N FWKNOP_INPUT2"],
+      [iptables, "-A FWKNOP_INPUT2 -s 192.0.2.10 -m comment --comment _exp_1 -j ACCEPT"],
+      [iptables, "-A INPUT -p tcp --dport 22 -m comment --comment _exp_1 -j DROP"],
+      [iptables, "-A FORWARD -j FWKNOP_INPUT2"],
+      [iptables, "-N DOCKER-USER"],
+      [iptables, "-A DOCKER-USER -s 192.0.2.10 -j DROP"],
+      [iptables, "-A FORWARD -j DOCKER-USER"],
+      [iptables, "-t nat -A PREROUTING -p tcp --dport 22 -j REDIRECT --to-ports 2222"],
+      [iptables, "-t mangle -A PREROUTING -s 192.0.2.10 -j MARK --set-mark 7"],
+      [iptables, "-P FORWARD DROP"],
+      [ip6tables, "-A INPUT -s 2001:db8::10 -m comment --comment _exp_1 -j DROP"],
+      [ip6tables, "-P INPUT DROP"],
+    ] as const
+  ) await must(inside(program, "-w", ...args.split(" ")));
+  const save = async (): Promise<string> => {
+    const saved = await gateway.save() + await must(inside(`${ip6tables}-save`));
+    return saved.split("\n").filter((line) =>
+      !/^[#*]|^COMMIT|^:\S+ ACCEPT|FWKNOP_(?!INPUT2)|^$/.test(line)
+    ).map((line) => line.replace(/ \[\d+:\d+\]/, "")).join("\n");
+  };
+  const before = await save();
+  const same = async (what: string): Promise<void> => assert.equal(await save(), before, what);
+
+  const changes = {
+    ENABLE_KERNEL_EXPIRY: true,
+    ENABLE_DOCKER: true,
+    ENABLE_IPT_OUTPUT: true,
+    ENABLE_IPT_FORWARDING: true,
+    ENABLE_IPT_SNAT: true,
+  };
+  const { firewall, logged } = await startFirewall(gateway, changes);
+  await same("start");
+  assert.deepEqual(await firewall.open(grant("192.0.2.10", 1, 22)), { ok: true });
+  assert.deepEqual(
+    await firewall.open({ ...grant("2001:db8::10", 1, 22), destination: "2001:db8::1" }),
+    { ok: true },
+  );
+  await same("grants");
+  await logged(/^Removed rule \d from FWKNOP_INPUT/, 2);
+  await logged(/^Removed rule \d from FWKNOP_DOCKER/, 2);
+  await same("their ends");
+  await gateway.edit("-D INPUT -j FWKNOP_INPUT");
+  assert.deepEqual(await firewall.open(grant("192.0.2.10", 300, 22)), { ok: true });
+  await same("a repair");
+  const config = { ...DEFAULT_CONFIG, ...changes, FIREWALL_EXE: iptables };
+  const log = createLog(0, () => {});
+  assert.equal(await closeGrants(host, config, log, { address: "192.0.2.10" }), 0);
+  await same("fw-close");
+  const second = await startFirewall(gateway, { ...changes, FLUSH_IPT_AT_EXIT: false });
+  await same("a second start");
+  await second.firewall.stop();
+  await firewall.stop();
+  await same("the end");
+  assert.equal(await flushFirewall(host, config, log), 0);
+  await same("fw-flush");
+  assert.doesNotMatch(await gateway.save(), /FWKNOP_(?!INPUT2)/);
 });
 
 onGateway("a grant waits for a lock that another program holds", LEGACY, async (gateway) => {
