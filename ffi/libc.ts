@@ -20,6 +20,7 @@ const SYMBOLS = {
   ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
   recvmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
   dup2: { parameters: ["i32", "i32"], result: "i32" },
+  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
   setsid: { parameters: [], result: "i32" },
   newlocale: { parameters: ["i32", "buffer", "pointer"], result: "pointer" },
   freelocale: { parameters: ["pointer"], result: "void" },
@@ -89,6 +90,8 @@ export interface Libc {
   /** Replaces the file's content. */
   rewriteFile(fd: number, text: string): void;
   closeFile(fd: number): void;
+  /** Milliseconds since the boot, those asleep included; see clock_gettime(2) on CLOCK_BOOTTIME. */
+  sinceBoot(): number;
   /** Makes this process the leader of a new session, without a terminal. */
   newSession(): void;
   /** Points standard input, output and error at /dev/null. */
@@ -134,6 +137,7 @@ const EINTR = 4;
 const EAGAIN = 11;
 const EACCES = 13;
 const ENOBUFS = 105;
+const CLOCK_BOOTTIME = 7;
 const LC_ALL_MASK = 0x1fbf;
 const LOG_PID = 1;
 const LOG_NDELAY = 8;
@@ -342,6 +346,11 @@ export function loadLibc(): Libc {
       checked(Number(c.write(fd, bytes, BigInt(bytes.length))));
     },
     closeFile: (fd) => void c.close(fd),
+    sinceBoot() {
+      const time = new BigInt64Array(2); // struct timespec
+      checked(c.clock_gettime(CLOCK_BOOTTIME, new Uint8Array(time.buffer)));
+      return Number(time[0]) * 1000 + Number(time[1]) / 1_000_000;
+    },
     newSession: () => void checked(c.setsid()),
     silenceStandardStreams() {
       const fd = checked(c.open(cString("/dev/null"), O_RDWR_CREAT_CLOEXEC, 0));

@@ -235,7 +235,10 @@ export interface Host {
   env(name: string): string | undefined;
   /** Wall clock: milliseconds since 1970 UTC. */
   now(): number;
-  /** Milliseconds from some start; never steps back. */
+  /**
+   * Milliseconds from some start; never steps back. Once the native libraries are loaded, those that
+   * the machine sleeps count, too.
+   */
   monotonic(): number;
   /** Cryptographically strong random bytes. */
   randomBytes(count: number): Uint8Array;

@@ -54,6 +54,9 @@ const CLOSE_BATCH = 256;
 const RETRY_FIRST = 1000;
 const RETRY_LIMIT = 60_000;
 
+/** Milliseconds by which a timer is late only because the machine slept, or stood still as long. */
+const SLEPT = 1000;
+
 interface Request {
   readonly rules: readonly FirewallRule[];
   /** On the monotonic clock, in milliseconds. */
@@ -77,6 +80,10 @@ export function createFirewall(parts: FirewallParts): Firewall {
   let upkeep: Promise<void> | null = null;
   let cancelUpkeep = (): void => {};
   let stopped = false;
+  /** When the present wait ends, on the monotonic clock. */
+  let wakeTime = Infinity;
+  /** The machine slept while grants were open: a firewall that ends them has not counted that. */
+  let slept = false;
 
   return {
     get grants(): number {
@@ -128,6 +135,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
   function wake(): void {
     if (working !== null || stopped) return;
     cancelTimer();
+    slept ||= host.monotonic() > wakeTime + SLEPT;
+    wakeTime = Infinity;
     working = work().finally(() => {
       working = null;
       arm();
@@ -138,9 +147,13 @@ export function createFirewall(parts: FirewallParts): Firewall {
     if (stopped) return;
     if (waiting.length + overdue.size > 0) return wake();
     const next = book.nextDeadline;
-    if (next === null) return;
-    const wait = Math.max(0, Math.ceil(next - host.monotonic()));
-    cancelTimer = timer(Math.min(wait, LONGEST_WAIT), wake);
+    if (next === null) {
+      slept = false;
+      return;
+    }
+    const wait = Math.min(LONGEST_WAIT, Math.max(0, Math.ceil(next - host.monotonic())));
+    wakeTime = host.monotonic() + wait;
+    cancelTimer = timer(wait, wake);
   }
 
   /** Opening comes before closing, but takes turns with it: neither may starve the other. */
@@ -281,7 +294,11 @@ export function createFirewall(parts: FirewallParts): Firewall {
 
   async function close(due: readonly OpenGrant[]): Promise<void> {
     const numbers = book.number(due.flatMap((grant) => [...grant.rules]));
-    const outcome = await runPlan(host, log, planner.remove([...numbers.keys()]));
+    const rules = [...numbers.keys()];
+    const plan = slept && planner.close !== undefined
+      ? planner.close(rules)
+      : planner.remove(rules);
+    const outcome = await runPlan(host, log, plan);
     for (const rule of outcome.removed) logRemoved(rule, numbers.get(rule));
     for (const rule of outcome.missing) {
       log.debug(`Rule '${rule.text}' was no longer in ${rule.chain}`);

@@ -3,8 +3,11 @@
 /** Calls `action` once after some milliseconds, unless the function it gives back is called. */
 export type Timer = (milliseconds: number, action: () => void) => () => void;
 
-/** Timers of the system count milliseconds in 31 bits; none needs to be that long. */
-export const LONGEST_WAIT = 3_600_000;
+/**
+ * Milliseconds after which to look at the clock again: timers stand still while the machine sleeps,
+ * the clock of `Host.monotonic` does not. What became overdue is late by no more than this.
+ */
+export const LONGEST_WAIT = 10_000;
 
 /** The system's timer; at most 2^31 - 1 milliseconds. */
 export function systemTimer(milliseconds: number, action: () => void): () => void {

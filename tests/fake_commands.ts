@@ -36,6 +36,8 @@ export interface CommandScene {
   onStart: (command: FakeCommand) => void;
   /** Makes writing to files fail. */
   diskIsFull: boolean;
+  /** The machine sleeps: both clocks go on, timers do not. */
+  sleep(milliseconds: number): void;
   /** Moves both clocks, calling what is due on the way. */
   advance(milliseconds: number): Promise<void>;
 }
@@ -142,6 +144,13 @@ export function makeScene(settings: SceneSettings = {}): CommandScene {
     files,
     onStart: (command) => command.end(),
     diskIsFull: false,
+    sleep(milliseconds) {
+      monotonic += milliseconds;
+      wall += milliseconds;
+      for (const [key, { at, action }] of timers) {
+        timers.set(key, { at: at + milliseconds, action });
+      }
+    },
     async advance(milliseconds) {
       const end = monotonic + milliseconds;
       for (;;) {

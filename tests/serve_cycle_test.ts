@@ -273,6 +273,15 @@ Deno.test("a step of the wall clock neither closes sooner nor keeps open longer"
   strictEqual(bench.ran().length, 2);
 });
 
+Deno.test("a cycle whose end the machine has slept through is closed soon after it wakes", async () => {
+  const bench = makeBench();
+  await bench.request(3600);
+  await bench.advance(1000);
+  bench.sleep(7_200_000);
+  await bench.advance(10_000);
+  strictEqual(bench.ran().length, 2);
+});
+
 Deno.test("the file does not grow with what is over", async () => {
   const bench = makeBench();
   await bench.request(8388608, 9);

@@ -21,6 +21,8 @@ interface Scene {
   release(): void;
   /** Moves both clocks, calling what is due on the way. */
   advance(milliseconds: number): Promise<void>;
+  /** The machine sleeps: clocks go on, timers and a kernel's ends of rules do not. */
+  sleep(milliseconds: number): void;
   /** Steps the wall clock alone. */
   stepWallClock(milliseconds: number): void;
   /** Seconds since 1970 by the wall clock. */
@@ -91,6 +93,13 @@ function makeScene(settings: SceneSettings = {}): Scene {
       monotonic = end;
       await settle();
     },
+    sleep(milliseconds) {
+      monotonic += milliseconds;
+      wall += milliseconds;
+      for (const [key, { at, action }] of timers) {
+        timers.set(key, { at: at + milliseconds, action });
+      }
+    },
     stepWallClock: (milliseconds) => void (wall += milliseconds),
     now: () => Math.floor(wall / 1000),
     grant: (source, seconds, ...ports) => ({
@@ -104,6 +113,18 @@ function makeScene(settings: SceneSettings = {}): Scene {
     }),
   };
   return scene;
+}
+
+/** A kernel ends rules itself, counting the time that it is awake. */
+function leavingEndsToKernel(planner: FirewallPlanner): FirewallPlanner {
+  return {
+    ...planner,
+    // deno-lint-ignore require-yield -- nothing is asked
+    *remove(removed) {
+      return { removed, missing: [], failed: [], reason: "" };
+    },
+    close: planner.remove,
+  };
 }
 
 /** Lets everything run that waits for nothing but other promises. */
@@ -591,4 +612,48 @@ Deno.test("at any time exactly the grants that have not ended are open", async (
     }),
     { numRuns: 50 },
   );
+});
+
+for (const kernelEnds of [false, true]) {
+  const whose = kernelEnds ? "the kernel would have ended" : "are ours to end";
+  Deno.test(`grants that ${whose} end soon after the machine wakes when it sleeps beyond their time`, async () => {
+    const scene = await started(kernelEnds ? { alter: leavingEndsToKernel } : {});
+    await scene.firewall.open(scene.grant("192.0.2.10", 30, 22));
+    await scene.firewall.open(scene.grant("192.0.2.11", 3600, 22));
+    await scene.firewall.open(scene.grant("192.0.2.12", 8000, 22));
+    await scene.advance(5_000);
+    scene.sleep(3_595_000);
+    await scene.advance(10_000);
+    assert.deepEqual(openIn(scene), ["192.0.2.12 22"]);
+    // The kernel still counts an hour too much for this one.
+    await scene.advance(4_390_000 - 1);
+    assert.deepEqual(openIn(scene), ["192.0.2.12 22"]);
+    await scene.advance(1);
+    assert.deepEqual(openIn(scene), []);
+    await scene.firewall.stop();
+  });
+}
+
+Deno.test("what the kernel ends in time is left to it", async () => {
+  const scene = await started({ alter: leavingEndsToKernel });
+  await scene.firewall.open(scene.grant("192.0.2.10", 30, 22));
+  const { length } = scene.iptables.calls;
+  await scene.advance(60_000);
+  assert.equal(scene.firewall.grants, 0);
+  assert.equal(scene.iptables.calls.length, length);
+});
+
+/** Steps of the wall clock in a row, in seconds: leap seconds, years, and back. */
+const STEPS = [1, -1, 1, -3600, 366 * 86_400, -3 * 365 * 86_400, 30 * 365 * 86_400, -1, 0];
+
+Deno.test("however the wall clock steps while it is open, a grant lasts as long as was granted", async () => {
+  const scene = await started();
+  await scene.firewall.open(scene.grant("192.0.2.10", STEPS.length, 22));
+  for (const step of STEPS) {
+    assert.equal(openIn(scene).length, 1);
+    scene.stepWallClock(step * 1000);
+    await scene.advance(1000);
+  }
+  assert.equal(openIn(scene).length, 0);
+  await scene.firewall.stop();
 });
