@@ -137,8 +137,10 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const { reproduce, targets: [target] } = options;
   if (reproduce === null || target === undefined) return await fuzz(options);
-  const what = tryInput(target, Deno.readFileSync(reproduce));
-  console.log(what ?? "nothing found");
+  const input = Deno.readFileSync(reproduce);
+  const start = performance.now();
+  const what = tryInput(target, input);
+  console.log(`${what ?? "nothing found"} (in ${(performance.now() - start).toFixed()} ms)`);
   return what === null ? 0 : 1;
 }
 

@@ -215,6 +215,57 @@ packageTest("the same program makes the same package, byte by byte", (directory)
   assert.deepEqual(one, other);
 });
 
+/**
+ * Runs a script in a mount namespace where this machine's file system is at `$ROOT`, and what is
+ * changed there is thrown away. What is mounted on it, such as /run, is not there.
+ */
+function onCopyOfThisMachine(directory: string, script: string): string {
+  const prepare = `set -e
+    mount -t tmpfs tmpfs ${directory}/layers
+    mkdir ${directory}/layers/upper ${directory}/layers/work ${directory}/layers/root
+    ROOT=${directory}/layers/root
+    mount -t overlay overlay "$ROOT" \
+      -o lowerdir=/,upperdir=${directory}/layers/upper,workdir=${directory}/layers/work
+  `;
+  Deno.mkdirSync(`${directory}/layers`, { recursive: true });
+  return run("unshare", ["--mount", "sh", "-c", prepare + script]);
+}
+
+const noOverlay = missing ?? (() => {
+  try {
+    inDirectory((directory) => void onCopyOfThisMachine(directory, "true"));
+    return null;
+  } catch {
+    return "needs overlay mounts";
+  }
+})();
+
+Deno.test({
+  name: `on this Debian it installs and goes, and its fwknop-server keeps its files${
+    noOverlay === null ? "" : ` (${noOverlay})`
+  }`,
+  ignore: noOverlay !== null,
+  fn: () =>
+    inDirectory((directory) => {
+      const deb = makePackage(directory);
+      const output = onCopyOfThisMachine(
+        directory,
+        `cp ${deb} "$ROOT/spa.deb"
+        sums() { cat "$ROOT"/etc/fwknop/*.conf 2>&1 | md5sum; }
+        sums
+        chroot "$ROOT" dpkg --install /spa.deb >/dev/null
+        chroot "$ROOT" id -un spa
+        test -x "$ROOT/usr/bin/spa"
+        chroot "$ROOT" dpkg --purge spa >/dev/null
+        sums
+        test ! -e "$ROOT/usr/bin/spa"`,
+      );
+      const [before, user, after] = output.trim().split("\n");
+      assert.equal(user, "spa");
+      assert.equal(after, before);
+    }),
+});
+
 /** A package that owns the files which Debian's fwknop-server owns. */
 function fwknopServer(directory: string): string {
   const tree = `${directory}/fwknop-server`;
