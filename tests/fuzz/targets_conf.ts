@@ -32,7 +32,10 @@ function checkProblems(problems: readonly Problem[], text: string): void {
 
 /** Whether the secret stands nowhere but behind the name of a variable that holds one. */
 function secretIsKey(text: string, secretNames: readonly string[]): boolean {
-  const place = new RegExp(`^\\s*(?:${secretNames.join("|")}):?\\s+[^;\\n]*$`);
+  const names = secretNames.join("|");
+  const place = new RegExp(
+    `^\\s*(?:(?:${names}):?|(?:option|list)\\s+(['"]?)(?:${names})\\1)\\s+[^;\\n]*$`,
+  );
   return text.split("\n").every((line) => {
     const at = line.indexOf(SECRET);
     return at < 0 || place.test(line.slice(0, at));
@@ -45,6 +48,19 @@ const SERVER_SEEDS = [
   "IPT_INPUT_ACCESS ACCEPT, filter, INPUT, 1, FWKNOP_INPUT, 1;\nSNAT_TRANSLATE_IP 192.0.2.1\n",
   "FIREWALL_TYPE nftables\nNFT_ATTACH inet filter input\nENABLE_DEFAULT_DROP tcp/22, udp/53\n",
   "OVERRIDE_CONFIG other.conf, more.conf\nENABLE_UDP_SERVER Y\nUDPSERV_PORT 62201\n",
+  "config global\n\toption uci_enabled '1'\n\nconfig config 'x'\n\toption PCAP_INTF \"eth0\"\n" +
+  "\tlist IPT_INPUT_ACCESS 'ACCEPT, filter, INPUT, 1, FWKNOP_INPUT, 1'\n# comment\n",
+];
+
+/** Of OpenWrt's format. */
+const UCI_WORDS = [
+  "\nconfig access\n",
+  "\nconfig config\n",
+  "\noption ",
+  "\nlist ",
+  "'",
+  '"',
+  "\\",
 ];
 
 const serverConfig: FuzzTarget = {
@@ -52,6 +68,7 @@ const serverConfig: FuzzTarget = {
   rule: "any text gives a configuration and findings; written out again, it means the same",
   seeds: () => SERVER_SEEDS.map(bytesOf),
   words: [
+    ...UCI_WORDS,
     ...serverVariableNames(),
     " Y;\n",
     " N\n",
@@ -71,11 +88,15 @@ const serverConfig: FuzzTarget = {
     formatConfigDump({ texts });
     if (hasErrors(problems)) return;
     const plain = [...settings].filter(([name]) => name !== "CONFIG_FILE");
-    if (plain.some(([, { value }]) => value.includes("$"))) return;
+    if (plain.some(([, { value }]) => /[$;\r]/.test(value))) return;
     const again = readServerConfig(
       plain.map(([name, { value }]) => `${name} ${value};\n`).join(""),
     );
-    rule(JSON.stringify(again.config) === JSON.stringify(config), "another configuration");
+    // A UCI file is the access file, too, unless it names another.
+    const [one, other] = [config, again.config].map((one) =>
+      JSON.stringify({ ...one, ACCESS_FILE: null })
+    );
+    rule(one === other, "another configuration");
   },
 };
 
@@ -102,6 +123,7 @@ const accessConfig: FuzzTarget = {
   rule: "any text gives stanzas and findings, and no finding shows a key",
   seeds: () => ACCESS_SEEDS.map(bytesOf),
   words: [
+    ...UCI_WORDS,
     ...accessVariableNames(),
     "%include access.conf\n",
     "%include_keys keys\n",
