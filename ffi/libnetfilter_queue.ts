@@ -41,8 +41,8 @@ export interface QueueOptions {
   readonly bufferBytes: number;
 }
 
-/** A queue that this process is the only listener of. */
-export interface PacketQueue {
+/** The end of a queue where packets come out; using it takes no privileges. */
+export interface QueueReader {
   /** Readable when messages wait: for poll(2). */
   readonly fd: number;
   /**
@@ -50,11 +50,17 @@ export interface PacketQueue {
    * because messages were not read in time. Throws {@linkcode SystemError} when the queue is dead.
    */
   next(): Uint8Array | "overrun" | null;
-  /** Settles all packets that wait for their verdict up to this id. */
+  close(): void;
+}
+
+/** A queue that this program is the only listener of. */
+export interface PacketQueue extends QueueReader {
+  /** Settles all packets that wait for their verdict up to this id; takes CAP_NET_ADMIN. */
   settle(lastId: number, verdict: "drop" | "accept"): void;
   /** What came since the start; null where the system does not tell. */
   counters(): QueueCounters | null;
-  close(): void;
+  /** Has programs that `start` starts inherit `fd`. */
+  lendTo<Started>(start: () => Started): Started;
 }
 
 /** Packets counted by the kernel. */
@@ -84,32 +90,24 @@ const COUNTERS_FILE = "/proc/self/net/netfilter/nfnetlink_queue";
 const COUNTERS_BYTES = 65_536;
 
 /**
- * Starts listening to a queue. Needs CAP_NET_ADMIN, for verdicts too.
+ * Starts listening to a queue; takes CAP_NET_ADMIN.
  *
  * @throws {QueueMissingError} when the library is not installed
- * @throws {SystemError} when the kernel refuses: EPERM also when another process has that queue
+ * @throws {SystemError} when the kernel refuses: EPERM also when another program has that queue
  */
 export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): PacketQueue {
   const nfq = load();
-  const { symbols: c } = Deno.dlopen("libc.so.6", LIBC_SYMBOLS);
-  const memory = loadMemory();
-
-  // errno is per thread and stays until the next failing call: read it first thing.
-  function lastError(): SystemError {
-    const errno = memory.errno();
-    return new SystemError(memory.errorText(errno), errno);
-  }
-
+  const libc = loadLibc();
   const handle = nfq.nfq_open();
-  if (handle === null) throw lastError();
+  if (handle === null) throw libc.lastError();
   const giveUp = (): never => {
-    const error = lastError();
+    const error = libc.lastError();
     nfq.nfq_close(handle);
     throw error;
   };
   const fd = nfq.nfq_fd(handle);
   // The library would pass its socket on to every program that is started.
-  if (c.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) giveUp();
+  if (libc.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) giveUp();
   // No callback: messages are read from the socket.
   const queue = nfq.nfq_create_queue(handle, number, null, null) ?? giveUp();
   nfq.nfnl_rcvbufsiz(nfq.nfq_nfnlh(handle), bufferBytes);
@@ -117,44 +115,79 @@ export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): 
   // Last, since packets are delivered from here on.
   if (nfq.nfq_set_mode(queue, NFQNL_COPY_PACKET, COPY_RANGE) < 0) giveUp();
 
-  const message = new Uint8Array(MESSAGE_BYTES);
-  const path = new TextEncoder().encode(`${COUNTERS_FILE}\0`);
-  // Open for as long as the queue, so that it can be read without the right to open anything.
-  const countersFd = c.open(path, O_RDONLY_CLOEXEC, 0);
+  const counters = countersOf(libc, number);
   let open = true;
+  return {
+    fd,
+    next: readerOf(libc, fd),
+    settle(lastId, verdict) {
+      const code = verdict === "drop" ? NF_DROP : NF_ACCEPT;
+      if (nfq.nfq_set_verdict_batch(queue, lastId, code) < 0) throw libc.lastError();
+    },
+    counters: counters.read,
+    lendTo(start) {
+      libc.fcntl(fd, F_SETFD, 0);
+      try {
+        return start();
+      } finally {
+        libc.fcntl(fd, F_SETFD, FD_CLOEXEC);
+      }
+    },
+    close() {
+      if (!open) return;
+      open = false;
+      counters.close();
+      nfq.nfq_destroy_queue(queue);
+      nfq.nfq_close(handle);
+    },
+  };
+}
+
+/** The reading end of a queue that another process has opened, by the descriptor it was lent. */
+export function readPacketQueue(fd: number): QueueReader {
+  const libc = loadLibc();
+  if (libc.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) throw libc.lastError();
+  return { fd, next: readerOf(libc, fd), close: () => void libc.close(fd) };
+}
+
+function readerOf(libc: Libc, fd: number): QueueReader["next"] {
+  const message = new Uint8Array(MESSAGE_BYTES);
+  return () => {
+    const count = Number(libc.recv(fd, message, BigInt(message.length), MSG_DONTWAIT));
+    if (count >= 0) return message.slice(0, count);
+    const error = libc.lastError();
+    if (error.errno === EAGAIN || error.errno === EINTR) return null;
+    if (error.errno === ENOBUFS) return "overrun";
+    throw error;
+  };
+}
+
+/** The counters of a queue; when they are closed, those of the last time. */
+function countersOf(
+  libc: Libc,
+  number: number,
+): { read(): QueueCounters | null; close(): void } {
+  const path = new TextEncoder().encode(`${COUNTERS_FILE}\0`);
+  const fd = libc.open(path, O_RDONLY_CLOEXEC, 0);
+  let open = fd >= 0;
   let last: QueueCounters | null = null;
 
-  function counters(): QueueCounters | null {
-    if (!open || countersFd < 0) return last;
+  function read(): QueueCounters | null {
+    if (!open) return last;
     const text = new Uint8Array(COUNTERS_BYTES);
-    const count = Number(c.pread(countersFd, text, BigInt(text.length), 0n));
-    if (count <= 0) return last;
-    last = parseCounters(new TextDecoder().decode(text.subarray(0, count)), number) ?? last;
+    const count = Number(libc.pread(fd, text, BigInt(text.length), 0n));
+    if (count > 0) {
+      last = parseCounters(new TextDecoder().decode(text.subarray(0, count)), number) ?? last;
+    }
     return last;
   }
 
   return {
-    fd,
-    next() {
-      const count = Number(c.recv(fd, message, BigInt(message.length), MSG_DONTWAIT));
-      if (count >= 0) return message.slice(0, count);
-      const error = lastError();
-      if (error.errno === EAGAIN || error.errno === EINTR) return null;
-      if (error.errno === ENOBUFS) return "overrun";
-      throw error;
-    },
-    settle(lastId, verdict) {
-      const code = verdict === "drop" ? NF_DROP : NF_ACCEPT;
-      if (nfq.nfq_set_verdict_batch(queue, lastId, code) < 0) throw lastError();
-    },
-    counters,
+    read,
     close() {
-      if (!open) return;
-      counters();
+      read();
+      if (open) libc.close(fd);
       open = false;
-      if (countersFd >= 0) c.close(countersFd);
-      nfq.nfq_destroy_queue(queue);
-      nfq.nfq_close(handle);
     },
   };
 }
@@ -180,4 +213,21 @@ function load(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
   } catch {
     throw new QueueMissingError("libnetfilter_queue is not installed");
   }
+}
+
+type Libc = ReturnType<typeof loadLibc>;
+
+function loadLibc(): Deno.DynamicLibrary<typeof LIBC_SYMBOLS>["symbols"] & {
+  lastError(): SystemError;
+} {
+  const { symbols } = Deno.dlopen("libc.so.6", LIBC_SYMBOLS);
+  const memory = loadMemory();
+  return {
+    ...symbols,
+    // errno is per thread and stays until the next failing call: read it first thing.
+    lastError() {
+      const errno = memory.errno();
+      return new SystemError(memory.errorText(errno), errno);
+    },
+  };
 }

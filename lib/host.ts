@@ -3,7 +3,7 @@
 
 import type { Libc } from "../ffi/libc.ts";
 import type { Nftables } from "../ffi/libnftables.ts";
-import type { PacketQueue, QueueOptions } from "../ffi/libnetfilter_queue.ts";
+import type { PacketQueue, QueueOptions, QueueReader } from "../ffi/libnetfilter_queue.ts";
 import type { PcapCapture, PcapOptions } from "../ffi/libpcap.ts";
 import type { NotifySocket } from "../ffi/notify_socket.ts";
 import type { RawSocket } from "../ffi/raw_socket.ts";
@@ -212,6 +212,8 @@ export interface Native {
   /** Null when libnftables is not installed. */
   openNftables(): Nftables | null;
   openPacketQueue(options: QueueOptions): PacketQueue;
+  /** The reading end of a queue that the process which started this one has opened. */
+  readPacketQueue(fd: number): QueueReader;
   /** The fastest HMAC that there is here. */
   readonly prepareHmac: PrepareHmac;
 }

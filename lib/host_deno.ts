@@ -117,7 +117,7 @@ async function native(): Promise<Native> {
   const [
     { loadLibc },
     { openPcap, openPcapFile },
-    { openPacketQueue },
+    { openPacketQueue, readPacketQueue },
     { openNftables },
     { prepareNativeHmac },
   ] = await Promise.all([
@@ -132,6 +132,7 @@ async function native(): Promise<Native> {
     openPcap,
     openPcapFile,
     openPacketQueue,
+    readPacketQueue,
     openNftables,
     prepareHmac: prepareNativeHmac(),
   };

@@ -20,6 +20,9 @@ export interface QueueMessages {
   readonly errors: readonly number[];
 }
 
+/** What is to become of a packet. */
+export type Verdict = "drop" | "accept";
+
 /** The hook of packets to this host: NF_INET_LOCAL_IN of linux/netfilter.h. */
 export const LOCAL_INPUT = 1;
 

@@ -1,10 +1,10 @@
 // Knocks that a firewall rule hands over: the packets of a netfilter queue, each of which the kernel
 // holds until it has a verdict. The rule is planned in fw_nfqueue.ts.
 
-import type { PacketQueue } from "../ffi/libnetfilter_queue.ts";
+import type { PacketQueue, QueueReader } from "../ffi/libnetfilter_queue.ts";
 import { type Native, reasonOf } from "./host.ts";
 import { parsePacket } from "./net_datagram.ts";
-import { LOCAL_INPUT, parseQueueMessages, type QueuedPacket } from "./net_nfqueue.ts";
+import { LOCAL_INPUT, parseQueueMessages, type QueuedPacket, type Verdict } from "./net_nfqueue.ts";
 import { type CaptureCounters, CaptureError, type CaptureSource } from "./serve_capture.ts";
 import type { Log } from "./serve_log.ts";
 
@@ -25,36 +25,26 @@ const REFUSED_HINT =
   "another program may listen to that queue: choose one with NFQ_QUEUE_NUMBER; it also takes root, " +
   "and a kernel with the module nfnetlink_queue";
 
+/** A queue that is read here, and settled here or elsewhere. */
+export type SettledQueue = QueueReader & Pick<PacketQueue, "settle" | "counters">;
+
+/** A queue of a process that has the privileges for it. */
+export interface LentQueue {
+  /** As it was inherited; null when none was. */
+  readonly descriptor: number | null;
+  /** Has that process settle packets, as `PacketQueue` does. */
+  readonly settle: SettledQueue["settle"];
+}
+
 /**
  * Starts listening to a queue.
  *
  * @throws {CaptureError} when the library, the kernel's part or the queue cannot be used
  */
-export function openQueueSource(
-  native: Native,
-  log: Pick<Log, "warning">,
-  settings: QueueSettings,
-): CaptureSource {
-  const { number } = settings;
-  const queue = open(native, settings);
-  const waiter = native.libc.waiterFor(queue.fd);
-  return {
-    announcement: [
-      `Receiving packets from netfilter queue ${number}.`,
-      "Starting fwknopd main event loop.",
-    ],
-    wait: waiter.wait,
-    drain: drainOf(queue, number, log),
-    counters: () => countersOf(queue),
-    stop: waiter.wake,
-    close() {
-      waiter.close();
-      queue.close();
-    },
-  };
-}
-
-function open(native: Native, { number, length }: QueueSettings): PacketQueue {
+export function openQueue(
+  native: Pick<Native, "openPacketQueue">,
+  { number, length }: QueueSettings,
+): PacketQueue {
   try {
     return native.openPacketQueue({ number, length, bufferBytes: BUFFER_BYTES });
   } catch (error) {
@@ -66,8 +56,41 @@ function open(native: Native, { number, length }: QueueSettings): PacketQueue {
   }
 }
 
+/** The queue that another process has opened, and counts. */
+export function borrowQueue(
+  native: Pick<Native, "readPacketQueue">,
+  { descriptor, settle }: LentQueue,
+): SettledQueue {
+  if (descriptor === null) throw new CaptureError("there is no netfilter queue to read");
+  return { ...native.readPacketQueue(descriptor), settle, counters: () => null };
+}
+
+/** The packets of a queue. */
+export function queueSource(
+  native: Pick<Native, "libc">,
+  log: Pick<Log, "warning">,
+  number: number,
+  queue: SettledQueue,
+): CaptureSource {
+  const waiter = native.libc.waiterFor(queue.fd);
+  return {
+    announcement: [
+      `Receiving packets from netfilter queue ${number}.`,
+      "Starting fwknopd main event loop.",
+    ],
+    wait: waiter.wait,
+    drain: drainOf(queue, number, log),
+    counters: () => queueCounters(queue),
+    stop: waiter.wake,
+    close() {
+      waiter.close();
+      queue.close();
+    },
+  };
+}
+
 function drainOf(
-  queue: PacketQueue,
+  queue: SettledQueue,
   number: number,
   log: Pick<Log, "warning">,
 ): CaptureSource["drain"] {
@@ -120,10 +143,10 @@ function drainOf(
 
 /** Settles packets as fwknopd does: what was for this host is dropped, since it has been seen. */
 function settlerOf(
-  queue: PacketQueue,
+  queue: Pick<SettledQueue, "settle">,
 ): { add(packet: QueuedPacket): void; finish(): void } {
   /** Those before it have the same verdict, or have had their own. */
-  let last: { readonly id: number; readonly verdict: "drop" | "accept" } | null = null;
+  let last: { readonly id: number; readonly verdict: Verdict } | null = null;
 
   function finish(): void {
     const settled = last;
@@ -141,7 +164,8 @@ function settlerOf(
   };
 }
 
-function countersOf(queue: PacketQueue): CaptureCounters | null {
+/** What the kernel counts of a queue. */
+export function queueCounters(queue: Pick<PacketQueue, "counters">): CaptureCounters | null {
   const counted = queue.counters();
   // The kernel has put fragments together before any rule saw them.
   return counted === null ? null : { ...counted, droppedByInterface: 0, fragments: 0 };

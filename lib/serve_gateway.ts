@@ -5,6 +5,7 @@ import type { RefusalReason } from "./auth_event.ts";
 import type { Rules } from "./auth_grant_check.ts";
 import { createReplayMemory, type ReplayMemory } from "./auth_replay.ts";
 import { type Host, reasonOf, type SignalName } from "./host.ts";
+import { openQueue } from "./serve_capture_nfqueue.ts";
 import { createCommands } from "./serve_commands.ts";
 import { type GatewayFirewall, startGatewayFirewall } from "./serve_gateway_firewall.ts";
 import { createGpgDecryptor } from "./serve_gpg.ts";
@@ -22,6 +23,8 @@ import {
   changedStartVariables,
   type GatewayOptions,
   maxPacketAge,
+  queueSettings,
+  queuesPackets,
   rulesOf,
   type Settings,
 } from "./serve_settings.ts";
@@ -75,6 +78,10 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
       ...postParts,
       account,
       replayFile: replayFile === null ? null : settings.config.DIGEST_FILE,
+      openQueue: async (config) =>
+        queuesPackets(config, options)
+          ? openQueue(await host.native(), queueSettings(config))
+          : null,
     });
   let commands: ReturnType<typeof createCommands> | null = null;
   let firewall: GatewayFirewall;

@@ -24,6 +24,8 @@ export interface SentryStart {
   readonly monitor: number;
   /** The digest cache to read; null without one. */
   readonly replayFile: string | null;
+  /** The netfilter queue that the monitor has opened and settles, as it is inherited; null for none. */
+  readonly queueDescriptor: number | null;
   /** Interfaces may be missing: they were there before and will come back. */
   readonly awaitsInterfaces: boolean;
 }

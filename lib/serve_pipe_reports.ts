@@ -6,6 +6,7 @@ import type { AccessGrant, CommandGrant, CycleGrant, NatGrant, NatTerms } from "
 import type { Grant } from "./auth_grant.ts";
 import type { ReplayRecord } from "./auth_replay.ts";
 import { parseIp } from "./net_address.ts";
+import type { Verdict } from "./net_nfqueue.ts";
 import { PROTOCOL_NUMBERS, type ProtocolPort } from "./net_port.ts";
 import type { CaptureCounters } from "./serve_capture.ts";
 import type { DecisionEntry } from "./serve_log.ts";
@@ -56,6 +57,8 @@ export type Report =
     readonly isAuthenticated: boolean;
   }
   | { readonly kind: "counts"; readonly id: number; readonly counts: ReportedCounts }
+  /** Packets of the queue up to this one have been read. */
+  | { readonly kind: "settle"; readonly lastId: number; readonly verdict: Verdict }
   /** A capture has to be opened again, which takes privileges. */
   | { readonly kind: "renew" }
   /** Packets that were judged while a successor was on its way; see `noteOf`. */
@@ -215,6 +218,11 @@ const SHAPES: { readonly [Kind in Report["kind"]]: Shape<Of<Kind>> } = {
     isAuthenticated: flag,
   }),
   counts: object<Of<"counts">>({ kind: exactly("counts"), id: number, counts }),
+  settle: object<Of<"settle">>({
+    kind: exactly("settle"),
+    lastId: whole(0, 0xffffffff),
+    verdict: keyOf<Verdict>({ drop: true, accept: true }),
+  }),
   renew: object<Of<"renew">>({ kind: exactly("renew") }),
   judged: object<Of<"judged">>({
     kind: exactly("judged"),

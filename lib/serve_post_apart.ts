@@ -1,8 +1,12 @@
 // Packets judged by a process without privileges, the sentry. Here is the monitor's side: a sentry
 // that ends is followed by another, and so is one whose capture has to be opened anew.
 
+import type { PacketQueue } from "../ffi/libnetfilter_queue.ts";
 import type { RefusalReason } from "./auth_event.ts";
+import type { ServerConfig } from "./conf_fwknopd_variables.ts";
+import { reasonOf } from "./host.ts";
 import { type CaptureCounters, CaptureError } from "./serve_capture.ts";
+import { queueCounters } from "./serve_capture_nfqueue.ts";
 import type { Counts } from "./serve_log.ts";
 import { sentrySettings, type SentryStart } from "./serve_pipe_orders.ts";
 import type { ReportedCounts } from "./serve_pipe_reports.ts";
@@ -24,6 +28,11 @@ export interface ApartParts extends PostParts {
   readonly account: SentryStart["account"];
   /** The digest cache that sentries read; null without one. */
   readonly replayFile: string | null;
+  /**
+   * Opens the netfilter queue of a configuration, which takes privileges; null when it asks for
+   * none. Rejects with {@linkcode CaptureError} when it cannot be had.
+   */
+  readonly openQueue: (config: ServerConfig) => Promise<PacketQueue | null>;
 }
 
 /** Milliseconds before a sentry that has died is followed by another, doubled each time. */
@@ -55,8 +64,28 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
   let givesUp = (): void => {};
   /** Packets that sentries before the present one have taken. */
   let taken = 0;
+  /** Read by the present sentry. */
+  let queue = await parts.openQueue(settings.config);
 
-  function start(wanted: Settings, generation: number, awaitsInterfaces: boolean): SentryLink {
+  function start(
+    wanted: Settings,
+    generation: number,
+    awaitsInterfaces: boolean,
+    itsQueue: PacketQueue | null,
+  ): SentryLink {
+    const begin = (): SentryLink => startWith(wanted, generation, awaitsInterfaces, itsQueue);
+    const link = itsQueue === null ? begin() : itsQueue.lendTo(begin);
+    const records = desk.records();
+    if (records.length > 0) link.order({ kind: "remember", records });
+    return link;
+  }
+
+  function startWith(
+    wanted: Settings,
+    generation: number,
+    awaitsInterfaces: boolean,
+    itsQueue: PacketQueue | null,
+  ): SentryLink {
     const link: SentryLink = startSentry({
       host,
       log,
@@ -70,6 +99,7 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
         monitor: host.pid,
         replayFile: parts.replayFile,
         awaitsInterfaces,
+        queueDescriptor: itsQueue?.fd ?? null,
       },
       onRequest: (report) => {
         const { record } = report.request;
@@ -83,15 +113,21 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
         if (link !== successor) successor?.order({ kind: "skip", notes });
       },
       onRenew: () => void renew(),
+      onSettle: ({ lastId, verdict }) => {
+        try {
+          itsQueue?.settle(lastId, verdict);
+        } catch (error) {
+          log.error(`Cannot settle packets of the netfilter queue: ${reasonOf(error)}`);
+        }
+      },
     });
-    const records = desk.records();
-    if (records.length > 0) link.order({ kind: "remember", records });
     return link;
   }
 
-  let current = start(settings, rules.generation, false);
+  let current = start(settings, rules.generation, false, queue);
   const announcement = await current.opened.catch((error) => {
     current.close();
+    queue?.close();
     throw asCaptureError(error);
   });
 
@@ -174,7 +210,7 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
         if (ending) return;
         pause = pause === 0 ? FIRST_PAUSE : Math.min(LONGEST_PAUSE, 2 * pause);
         startedAt = host.monotonic();
-        const next = start(settings, rules.generation, !settings.config.EXIT_AT_INTF_DOWN);
+        const next = start(settings, rules.generation, !settings.config.EXIT_AT_INTF_DOWN, queue);
         try {
           const lines = await next.opened;
           await next.ready;
@@ -205,7 +241,7 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
     renewing = true;
     const release = await turn();
     try {
-      const lines = await startSuccessor(settings, rules.generation);
+      const lines = await startSuccessor(settings, rules.generation, queue);
       if (successor !== null) await relieve(successor, lines);
     } catch (error) {
       log.debug(`Cannot open the capture again yet: ${String(error)}`);
@@ -219,9 +255,13 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
   }
 
   /** Leaves a sentry that is ready to follow in `successor`. */
-  async function startSuccessor(next: Settings, generation: number): Promise<readonly string[]> {
+  async function startSuccessor(
+    next: Settings,
+    generation: number,
+    itsQueue: PacketQueue | null,
+  ): Promise<readonly string[]> {
     current.order({ kind: "note" });
-    const link = start(next, generation, !next.config.EXIT_AT_INTF_DOWN);
+    const link = start(next, generation, !next.config.EXIT_AT_INTF_DOWN, itsQueue);
     successor = link;
     try {
       const lines = await link.opened;
@@ -239,16 +279,20 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
     // Requests of the new settings come only after `commit`, which is when their rules are known.
     const generation = rules.generation + 1;
     let lines: readonly string[] | null = null;
+    let nextQueue = queue;
+    const dropQueue = (): void => {
+      if (nextQueue !== queue) nextQueue?.close();
+    };
     try {
-      if (next.config.ENABLE_NFQ_CAPTURE) {
-        throw new CaptureError(
-          "cannot change to ENABLE_NFQ_CAPTURE before the server starts again",
-        );
-      }
       if (captureKey(next.config) !== captureKey(settings.config)) {
-        lines = await startSuccessor(next, generation);
+        // A queue can be opened but once.
+        if (!sameQueue(next.config, settings.config)) {
+          nextQueue = await parts.openQueue(next.config);
+        }
+        lines = await startSuccessor(next, generation, nextQueue);
       }
     } catch (error) {
+      dropQueue();
       release();
       throw error;
     }
@@ -258,11 +302,14 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
         rules.enact(rulesOf(next));
         if (successor !== null && lines !== null) await relieve(successor, lines);
         else current.order({ kind: "settings", generation, settings: sentrySettings(next) });
+        if (nextQueue !== queue) queue?.close();
+        queue = nextQueue;
         release();
       },
       abort() {
         successor?.close();
         successor = null;
+        dropQueue();
         release();
       },
     };
@@ -270,7 +317,8 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
 
   async function counts(): Promise<Counts> {
     const now = await within(COUNT_PATIENCE, current.counts(), null);
-    return past.with(leaving.has(current) ? null : now);
+    const sum = past.with(leaving.has(current) ? null : now);
+    return queue === null ? sum : { ...sum, capture: queueCounters(queue) };
   }
 
   return {
@@ -303,8 +351,14 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
       successor?.close();
       for (const link of leaving.keys()) link.close();
       current.close();
+      queue?.close();
     },
   };
+}
+
+function sameQueue(one: ServerConfig, other: ServerConfig): boolean {
+  return one.ENABLE_NFQ_CAPTURE === other.ENABLE_NFQ_CAPTURE &&
+    one.NFQ_QUEUE_NUMBER === other.NFQ_QUEUE_NUMBER;
 }
 
 /** An error for the operator of what a sentry told about its end. */

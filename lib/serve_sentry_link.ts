@@ -25,6 +25,7 @@ export interface LinkParts {
   readonly onDecrypt: (report: Of<"decrypt">) => Promise<void> | void;
   readonly onJudged: (notes: readonly string[]) => void;
   readonly onRenew: () => void;
+  readonly onSettle: (report: Of<"settle">) => void;
 }
 
 /** How a sentry ended that was not asked to. */
@@ -108,6 +109,8 @@ export function startSentry(parts: LinkParts): SentryLink {
         return phase.judges && !phase.stopped ? parts.onDecrypt(report) : false;
       case "judged":
         return phase.mayStop || phase.judges ? parts.onJudged(report.notes) : false;
+      case "settle":
+        return phase.judges ? parts.onSettle(report) : false;
       case "renew":
         return phase.opened ? parts.onRenew() : false;
       case "counts":

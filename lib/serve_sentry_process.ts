@@ -90,6 +90,9 @@ async function takeUp(
   const source = openSource(host, native, start.settings.config, options, log, {
     awaits: start.awaitsInterfaces,
     renew: () => tell({ kind: "renew" }),
+  }, {
+    descriptor: start.queueDescriptor,
+    settle: (lastId, verdict) => tell({ kind: "settle", lastId, verdict }),
   });
   tell({ kind: "opened", announcement: source.announcement });
 

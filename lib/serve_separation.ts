@@ -17,23 +17,17 @@ const USUAL_USERS = ["spa", "nobody"];
 
 /**
  * The account for the sentry; null where there is to be but one process: with PRIVSEP N, for whoever
- * has no privileges to give up, for packets that the operator types, and for those of a netfilter
- * queue.
+ * has no privileges to give up, and for packets that the operator types.
  *
  * @throws an `Error` with one line for the operator when no account can be used
  */
 export function chooseSentryAccount(
   host: Pick<Host, "uid" | "readTextFile">,
-  config: Pick<ServerConfig, "PRIVSEP" | "PRIVSEP_USER" | "ENABLE_NFQ_CAPTURE">,
+  config: Pick<ServerConfig, "PRIVSEP" | "PRIVSEP_USER">,
   options: Pick<GatewayOptions, "fromStdin">,
-  log: Pick<Log, "debug" | "warning">,
+  log: Pick<Log, "debug">,
 ): SentryAccount | null {
   if (!config.PRIVSEP || options.fromStdin) return null;
-  if (config.ENABLE_NFQ_CAPTURE) {
-    // The kernel wants CAP_NET_ADMIN of whoever says what becomes of a queued packet.
-    log.warning("ENABLE_NFQ_CAPTURE takes root's privileges: packets are read with them.");
-    return null;
-  }
   if (host.uid !== 0) {
     log.debug("Not root: packets are read by the same process.");
     return null;

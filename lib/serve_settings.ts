@@ -11,7 +11,13 @@ import type { Host, Native } from "./host.ts";
 import type { HttpSettings } from "./net_http.ts";
 import type { CaptureSource } from "./serve_capture.ts";
 import { openInterfaces, type Reopening } from "./serve_capture_interfaces.ts";
-import { openQueueSource } from "./serve_capture_nfqueue.ts";
+import {
+  borrowQueue,
+  type LentQueue,
+  openQueue,
+  type QueueSettings,
+  queueSource,
+} from "./serve_capture_nfqueue.ts";
 import { openPcapFileSource } from "./serve_capture_pcap.ts";
 import { openStdinSource } from "./serve_capture_stdin.ts";
 import { withTcpServer } from "./serve_capture_tcp.ts";
@@ -95,6 +101,7 @@ function httpSettings(config: ServerConfig): HttpSettings | null {
  *
  * @param reopening what stands in for opening an interface again where that takes more privileges
  * than there are; null where it does not
+ * @param lent the netfilter queue of a process that has the privileges for it; null to open one
  */
 export function openSource(
   host: Host,
@@ -103,12 +110,13 @@ export function openSource(
   options: GatewayOptions,
   log: Log,
   reopening: Reopening | null = null,
+  lent: LentQueue | null = null,
 ): CaptureSource {
   if (options.fromStdin) return openStdinSource(host);
   if (config.PCAP_FILE !== null) {
     return openPcapFileSource(native, config.PCAP_FILE, config.PCAP_FILTER);
   }
-  const source = openNetworkSource(native, config, options, log, reopening);
+  const source = openNetworkSource(native, config, options, log, reopening, lent);
   if (!config.ENABLE_TCP_SERVER) return source;
   return withTcpServer(source, { host, log, timer: systemTimer, port: config.TCPSERV_PORT });
 }
@@ -119,10 +127,14 @@ function openNetworkSource(
   options: GatewayOptions,
   log: Log,
   reopening: Reopening | null,
+  lent: LentQueue | null,
 ): CaptureSource {
   if (config.ENABLE_NFQ_CAPTURE) {
-    const queue = { number: config.NFQ_QUEUE_NUMBER, length: config.NFQ_QUEUE_LENGTH };
-    return openQueueSource(native, log, queue);
+    const { NFQ_QUEUE_NUMBER: number } = config;
+    const queue = lent === null
+      ? openQueue(native, queueSettings(config))
+      : borrowQueue(native, lent);
+    return queueSource(native, log, number, queue);
   }
   if (config.ENABLE_UDP_SERVER) return openUdpSource(native, config.UDPSERV_PORT);
   return openInterfaces(native, log, {
@@ -158,8 +170,16 @@ export function createConfiguredFirewall(
   return withQueueRule(firewall, chooseQueueRule(host, config), runner, log);
 }
 
+/** The netfilter queue that a configuration asks for. */
+export function queueSettings(config: ServerConfig): QueueSettings {
+  return { number: config.NFQ_QUEUE_NUMBER, length: config.NFQ_QUEUE_LENGTH };
+}
+
 /** Whether a firewall rule is what brings packets here. */
-function queuesPackets(config: ServerConfig, options: GatewayOptions): boolean {
+export function queuesPackets(
+  config: ServerConfig,
+  options: Pick<GatewayOptions, "fromStdin">,
+): boolean {
   return config.ENABLE_NFQ_CAPTURE && config.PCAP_FILE === null && !options.fromStdin;
 }
 

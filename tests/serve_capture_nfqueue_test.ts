@@ -5,7 +5,7 @@ import type { Native } from "../lib/host.ts";
 import type { Datagram } from "../lib/net_datagram.ts";
 import { LOCAL_INPUT } from "../lib/net_nfqueue.ts";
 import type { CaptureSource } from "../lib/serve_capture.ts";
-import { openQueueSource } from "../lib/serve_capture_nfqueue.ts";
+import { openQueue, queueSource } from "../lib/serve_capture_nfqueue.ts";
 import { createLog } from "../lib/serve_log.ts";
 
 const FORWARD = 2;
@@ -35,13 +35,14 @@ function bench() {
     next: () => messages.shift() ?? null,
     settle: (lastId, verdict) => void settled.push([lastId, verdict]),
     counters: () => ({ received: 9, dropped: 2 }),
+    lendTo: (start) => start(),
     close: () => void closed++,
   };
   const waiter = { wait: () => Promise.resolve(true), wake: () => {}, close: () => {} };
   const libc: Partial<Libc> = { waiterFor: () => waiter };
-  const native = { libc, openPacketQueue: () => queue } as unknown as Native;
+  const native = { libc } as unknown as Native;
   const log = createLog(0, (_, text) => lines.push(text));
-  const source = openQueueSource(native, log, { number: 1, length: 4096 });
+  const source = queueSource(native, log, 1, queue);
   return { messages, settled, lines, source, closed: () => closed };
 }
 
@@ -122,7 +123,6 @@ Deno.test("closing ends the queue", () => {
 });
 
 Deno.test("a missing library and a refused queue are start errors with their own hints", () => {
-  const log = createLog(0, () => {});
   for (
     const [error, hint] of [
       [new QueueMissingError("libnetfilter_queue is not installed"), /libnetfilter-queue1/],
@@ -130,12 +130,11 @@ Deno.test("a missing library and a refused queue are start errors with their own
     ] as const
   ) {
     const native = {
-      libc: {},
       openPacketQueue: () => {
         throw error;
       },
-    } as unknown as Native;
-    throws(() => openQueueSource(native, log, { number: 1, length: 1 }), (thrown) => {
+    };
+    throws(() => openQueue(native, { number: 1, length: 1 }), (thrown) => {
       const { message, hint: told } = thrown as { message: string; hint: string };
       deepStrictEqual(message, `cannot receive from netfilter queue 1: ${error.message}`);
       return hint.test(told);

@@ -12,7 +12,8 @@ import {
   labTool,
   spaCommand,
 } from "./lab.ts";
-import { must, run, type Watched } from "./process.ts";
+import { must, PATIENCE, run, type Watched } from "./process.ts";
+import { sentriesOf } from "./sentry.ts";
 
 const QUEUE = "ENABLE_NFQ_CAPTURE Y\n";
 
@@ -124,6 +125,55 @@ labTest("a knock over IPv6 comes through ip6tables, and opens there", async (lab
   equal(await gateway.stop(), 0);
   ok(!(await lab.gateway.must(["ip6tables-save"])).includes("FWKNOP"));
 }, hasProgram("ip6tables") ? missing : "needs the program ip6tables");
+
+labTest(
+  "a queue is read without privileges, and by another process once that one dies",
+  async (lab) => {
+    const { gateway } = await start(lab);
+    const [sentry, ...others] = sentriesOf(gateway);
+    ok(sentry !== undefined && others.length === 0);
+    match(await Deno.readTextFile(`/proc/${sentry}/status`), /^CapEff:\s0+$/m);
+    await send(lab, knockPacket("tcp/1001"));
+    await gateway.waitFor(/Added access rule .* tcp\/1001, expires/);
+    // What it holds when it dies is settled by its successor.
+    Deno.kill(sentry, "SIGSTOP");
+    await send(lab, ...Array.from({ length: 10 }, () => "junk"));
+    Deno.kill(sentry, "SIGKILL");
+    await gateway.waitFor(/(Receiving packets from netfilter queue 1\.[^]*){2}/);
+    await send(lab, knockPacket("tcp/1002"));
+    await gateway.waitFor(/Added access rule .* tcp\/1002, expires/);
+    await queueEmpty(lab);
+    equal(await gateway.stop(), 0);
+    deepEqual(await mangleRules(lab), []);
+  },
+  missing,
+);
+
+/** Looks until no packet waits for its verdict: the kernel tells nobody. */
+async function queueEmpty(lab: Lab): Promise<void> {
+  const deadline = Date.now() + PATIENCE;
+  for (;;) {
+    const line = await lab.gateway.must(["cat", QUEUES]);
+    if (/^ *1 +\d+ +0 /.test(line)) return;
+    if (Date.now() > deadline) throw new Error(`packets wait in the queue: ${line}`);
+  }
+}
+
+labTest("a queue comes and goes with a reload", async (lab) => {
+  const sniff = "PCAP_INTF outside\n";
+  const files = await writeGatewayFiles(lab.directory, sniff, STANZA);
+  const gateway = await startGateway(lab, files);
+  for (const [index, config] of [QUEUE, sniff].entries()) {
+    await Deno.writeTextFile(files.config, config);
+    gateway.signal("SIGHUP");
+    await gateway.waitFor(new RegExp(`(Re-starting fwknopd[^]*){${index + 1}}`));
+    equal((await mangleRules(lab)).length > 0, config === QUEUE);
+    await send(lab, knockPacket(`tcp/${1000 + index}`));
+    await gateway.waitFor(new RegExp(`Added access rule .* tcp/${1000 + index}, expires`));
+  }
+  equal(await lab.gateway.must(["cat", QUEUES]), "");
+  equal(await gateway.stop(), 0);
+}, missing);
 
 const RECEIVER = `
 const socket = Deno.listenDatagram({ transport: "udp", hostname: "0.0.0.0", port: 62201 });

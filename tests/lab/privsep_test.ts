@@ -6,15 +6,9 @@ import { savedRules, startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, send, STANZA } from "./knock.ts";
 import { GATEWAY_INTERFACE, labTest, spaCommand } from "./lab.ts";
 import { PATIENCE, type Watched } from "./process.ts";
+import { sentriesOf } from "./sentry.ts";
 
 const SNIFF = `PCAP_INTF ${GATEWAY_INTERFACE}\n`;
-
-/** The process ids of a gateway's sentries; the lab's command becomes the gateway itself. */
-function sentriesOf({ pid }: Pick<Watched, "pid">): number[] {
-  const children = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim();
-  return children.split(" ").filter((child) => child !== "").map(Number)
-    .filter((child) => Deno.readTextFileSync(`/proc/${child}/comm`) === "spa-sentry\n");
-}
 
 function sentryOf(gateway: Watched): number {
   const [sentry, ...others] = sentriesOf(gateway);
