@@ -118,6 +118,9 @@ export function checkOwners(
       if (owner === "firewalld" && !direct && DIRECT_VARIABLES.test(name)) {
         problems.push(warningAt(place, `${name} has no effect with ENABLE_FIREWD_DIRECT N`));
       }
+      if (direct && name === "FIREWD_ZONE") {
+        problems.push(warningAt(place, "FIREWD_ZONE has no effect with direct rules"));
+      }
     } else if (!answersToIptables) {
       problems.push(warningAt(place, `${name} has no effect without FIREWALL_TYPE ${owner}`));
     }

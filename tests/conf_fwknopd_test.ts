@@ -203,6 +203,10 @@ Deno.test("what has no effect is a warning that names it", () => {
     ["FIREWALL_TYPE pf\nIPFW_MAX_RULES 9", /IPFW_MAX_RULES .* without FIREWALL_TYPE ipfw/],
     ["FIREWALL_TYPE command\nENABLE_IPT_SNAT Y", /ENABLE_IPT_SNAT .* FIREWALL_TYPE iptables/],
     [
+      "FIREWALL_TYPE firewalld\nFIREWD_ZONE public\nENABLE_FIREWD_DIRECT Y",
+      /f\.conf:2:1: warning: FIREWD_ZONE has no effect with direct rules/,
+    ],
+    [
       "FIREWALL_TYPE firewalld\nENABLE_FIREWD_SNAT Y\nENABLE_FIREWD_DIRECT N",
       /f\.conf:2:1: warning: ENABLE_FIREWD_SNAT has no effect with ENABLE_FIREWD_DIRECT N/,
     ],

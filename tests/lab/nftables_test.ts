@@ -466,7 +466,7 @@ for (
       title: "nft is not installed",
       rules: CLOSED_INPUT,
       config: "NFT_EXE /usr/sbin/no-such-nft\n",
-      reason: /cannot run \/usr\/sbin\/no-such-nft; it comes with the package nftables/,
+      reason: /\/usr\/sbin\/no-such-nft is not there; install the package nftables/,
     },
   ]
 ) {
