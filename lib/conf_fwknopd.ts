@@ -375,11 +375,12 @@ function firewallChecks(
     for (const name of ONLY_IPTABLES) {
       if (config[name] !== true) warn(name, "has no effect with FIREWALL_TYPE nftables");
     }
+    if (config.ENABLE_DOCKER) warn("ENABLE_DOCKER", "has no effect with FIREWALL_TYPE nftables");
   }
   return problems;
 }
 
-/** What only iptables has: its program and chains, and grants that are wider than asked for. */
+/** What only iptables has: its program and chains, and grants that are wider or last longer. */
 const ONLY_IPTABLES = [
   "FIREWALL_EXE",
   "IPT_INPUT_ACCESS",
@@ -391,6 +392,7 @@ const ONLY_IPTABLES = [
   "ENABLE_FORWARD_DESTINATION",
   "ENABLE_STRICT_SNAT",
   "ENABLE_RULE_RENEWAL",
+  "ENABLE_KERNEL_EXPIRY",
 ] as const;
 
 /** What to say of a setting that differs from its default but does nothing; null if it works. */

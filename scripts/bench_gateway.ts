@@ -12,6 +12,8 @@ export const SERVICE_PORTS = { first: 5001, last: 5400 } as const;
 
 /** What a daemon says once it takes packets. */
 const READY = /Starting fwknopd main event loop|Kicking off UDP server/;
+/** Milliseconds; to take over 100,000 grants takes some seconds. */
+const START_LIMIT = 120_000;
 const STANZA = "bench";
 
 /** The command that starts a server with fwknopd's options, or a client with fwknop's. */
@@ -98,7 +100,7 @@ export async function withDaemon<T>(
     ...["-r", runDirectory, "-i", GATEWAY_INTERFACE, ...options],
   ]);
   try {
-    await daemon.waitFor(READY);
+    await daemon.waitFor(READY, START_LIMIT);
     return await use(daemon);
   } finally {
     await daemon.stop();

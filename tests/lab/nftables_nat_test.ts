@@ -425,6 +425,27 @@ natTest(
   },
 );
 
+for (const engine of ENGINES) {
+  natTest(
+    "a NAT grant opens as a whole or leaves the ruleset as it was",
+    CLOSED,
+    async ({ lab, serve, ruleset }) => {
+      const gateway = await serve(FORWARDING);
+      const damage = [
+        "flush chain inet filter spa_forward",
+        "delete set inet filter spa_forward4",
+        "add set inet filter spa_forward4 { type ether_addr; }",
+      ];
+      await lab.gateway.must(["nft", "-f", "-"], damage.map((line) => `${line}\n`).join(""));
+      const before = await ruleset();
+      await knockFor(lab);
+      await gateway.waitFor(/Could not open access: \S*nft: /);
+      strictEqual(await ruleset(), before);
+    },
+    engine,
+  );
+}
+
 natTest("a NAT grant opens although the ruleset was loaded again", CLOSED, async (nat) => {
   const { lab } = nat;
   const gateway = await nat.serve(FORWARDING);

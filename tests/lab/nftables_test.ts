@@ -2,6 +2,7 @@
 // what a crash, a reload and a wrong set-up leave, and that nobody else's rules change.
 
 import { deepStrictEqual, doesNotMatch, match, ok, strictEqual } from "node:assert/strict";
+import { openNftables } from "../../ffi/libnftables.ts";
 import { type GatewayFiles, serve, startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, probe, send, STANZA } from "./knock.ts";
 import {
@@ -395,6 +396,20 @@ for (
     const after = await lab.gateway.must(["nft", "-s", "list", "chain", "inet", "filter", "input"]);
     strictEqual(after, before);
   });
+}
+
+for (const [engine, line] of Object.entries(ENGINES)) {
+  const loads = line === "";
+  labTest(
+    `${engine} ${loads ? "is" : "keeps libnftables from being"} loaded`,
+    CLOSED_INPUT,
+    async (lab) => {
+      const gateway = await startGateway(lab, await filesFor({ ...lab, engine: line }, ""));
+      const maps = await Deno.readTextFile(`/proc/${gateway.pid}/maps`);
+      strictEqual(maps.includes("/libnftables.so"), loads && openNftables() !== null);
+      await gateway.stop();
+    },
+  );
 }
 
 labTest("grants outlive a restart where they are not flushed", CLOSED_INPUT, async (lab) => {
