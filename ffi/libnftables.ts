@@ -6,8 +6,13 @@ const SYMBOLS = {
   nft_ctx_buffer_output: { parameters: ["pointer"], result: "i32" },
   nft_ctx_buffer_error: { parameters: ["pointer"], result: "i32" },
   nft_ctx_output_set_flags: { parameters: ["pointer", "u32"], result: "void" },
-  // On a thread of its own: the kernel may take its time, and packets keep coming.
-  nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32", nonblocking: true },
+  nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32" },
+  runOnOtherThread: {
+    name: "nft_run_cmd_from_buffer",
+    parameters: ["pointer", "buffer"],
+    result: "i32",
+    nonblocking: true,
+  },
   nft_ctx_get_output_buffer: { parameters: ["pointer"], result: "pointer" },
   nft_ctx_get_error_buffer: { parameters: ["pointer"], result: "pointer" },
   nft_ctx_free: { parameters: ["pointer"], result: "void" },
@@ -34,8 +39,13 @@ export interface NftAnswer {
 
 /** The library, ready for commands. */
 export interface Nftables {
-  /** Runs commands as one transaction, after those that were given before. */
-  run(commands: string, output: readonly NftOutput[]): Promise<NftAnswer>;
+  /**
+   * Runs commands as one transaction, after those that were given before.
+   *
+   * @param brief they take the kernel but a fraction of a millisecond, so that this thread runs them
+   *   at once; others get a thread of their own, beside which packets keep coming
+   */
+  run(commands: string, output: readonly NftOutput[], brief?: boolean): Promise<NftAnswer>;
 }
 
 /**
@@ -55,12 +65,19 @@ export function openNftables(): Nftables | null {
   const encoder = new TextEncoder();
   let last: Promise<unknown> = Promise.resolve();
 
-  async function answer(commands: string, output: readonly NftOutput[]): Promise<NftAnswer> {
+  async function answer(
+    commands: string,
+    output: readonly NftOutput[],
+    brief: boolean,
+  ): Promise<NftAnswer> {
     nft.nft_ctx_output_set_flags(
       context,
       output.reduce((sum, name) => sum | OUTPUT_FLAGS[name], 0),
     );
-    const status = await nft.nft_run_cmd_from_buffer(context, encoder.encode(`${commands}\0`));
+    const text = encoder.encode(`${commands}\0`);
+    const status = brief
+      ? nft.nft_run_cmd_from_buffer(context, text)
+      : await nft.runOnOtherThread(context, text);
     return {
       ok: status === 0,
       output: textAt(nft.nft_ctx_get_output_buffer(context)),
@@ -69,9 +86,9 @@ export function openNftables(): Nftables | null {
   }
 
   return {
-    run(commands, output) {
+    run(commands, output, brief = false) {
       // A context takes one command at a time.
-      const result = last.then(() => answer(commands, output));
+      const result = last.then(() => answer(commands, output, brief));
       last = result;
       return result;
     },

@@ -31,9 +31,17 @@ const FLAGS: ReadonlyMap<string, NftOutput> = new Map([
   ["--terse", "terse"],
 ]);
 
+/** Some new elements; a deletion takes the kernel 15 ms, and much text takes libnftables longer. */
+function isBrief({ stdin }: ProgramCall): boolean {
+  return stdin !== undefined && stdin.length <= BRIEF && !/^delete /m.test(stdin);
+}
+
+/** Characters: a dozen elements. */
+const BRIEF = 2000;
+
 async function runInProcess(nft: Nftables, call: ProgramCall): Promise<ProgramResult> {
   const flags = call.args.flatMap((arg) => FLAGS.get(arg) ?? []);
   const commands = call.stdin ?? call.args.filter((arg) => !FLAGS.has(arg)).join(" ");
-  const { ok, output, error } = await nft.run(commands, flags);
+  const { ok, output, error } = await nft.run(commands, flags, isBrief(call));
   return { status: ok ? 0 : 1, stdout: output, stderr: error };
 }

@@ -694,16 +694,24 @@ Deno.test("choosePlanner() takes nftables where it is asked for, or `auto` finds
 Deno.test("nft's calls go to libnftables where it is there and NFT_EXE names no program", async () => {
   const list = { program: NFT_PROGRAM, args: ["--json", "--terse", "list", "ruleset"] };
   const script = { program: NFT_PROGRAM, args: ["--terse", "-f", "-"], stdin: "add table ip t\n" };
+  const slow = { ...script, stdin: "add table ip t\ndelete table ip t\n" };
   const other = { program: "/usr/sbin/iptables", args: ["-S"] };
   const cases: [exe: string | null, installed: boolean, expected: string[]][] = [
-    [null, true, ["json,terse: list ruleset", "terse: add table ip t\n", "ran iptables -S"]],
+    [null, true, [
+      "json,terse: list ruleset",
+      "terse at once: add table ip t\n",
+      "terse: add table ip t\ndelete table ip t\n",
+      "ran iptables -S",
+    ]],
     [null, false, [
       "ran nft --json --terse list ruleset",
+      "ran nft --terse -f -",
       "ran nft --terse -f -",
       "ran iptables -S",
     ]],
     [NFT_PROGRAM, true, [
       "ran nft --json --terse list ruleset",
+      "ran nft --terse -f -",
       "ran nft --terse -f -",
       "ran iptables -S",
     ]],
@@ -715,15 +723,15 @@ Deno.test("nft's calls go to libnftables where it is there and NFT_EXE names no 
       return Promise.resolve({ status: 0, stdout: "", stderr: "" });
     };
     const library = {
-      run: (commands: string, output: readonly string[]) => {
-        seen.push(`${output.join()}: ${commands}`);
+      run: (commands: string, output: readonly string[], brief = false) => {
+        seen.push(`${output.join()}${brief ? " at once" : ""}: ${commands}`);
         return Promise.resolve({ ok: false, output: "", error: "Error: no" });
       },
     };
     const native = (): Promise<Native> =>
       Promise.resolve({ openNftables: () => installed ? library : null } as unknown as Native);
     const runner = nftRunner({ run, native }, exe);
-    for (const call of [list, script, other]) {
+    for (const call of [list, script, slow, other]) {
       const { status } = await runner.run(call);
       assert.equal(status, exe === null && installed && call !== other ? 1 : 0);
     }
