@@ -1,6 +1,6 @@
 // One gateway, one process: the locked pid file, and what -S, -K and -R do with it.
 
-import { type Host, reasonOf, type SignalName } from "./host.ts";
+import { type Host, type Native, reasonOf, type SignalName } from "./host.ts";
 
 /** The pid file held by a running daemon; its lock, not its text, says that the daemon lives. */
 export interface PidFile {
@@ -15,8 +15,11 @@ export interface ProcessAnswer {
   readonly stderr: string;
 }
 
-/** How long a daemon may take to end before it is killed, and how often to look, in milliseconds. */
-const KILL_PATIENCE = 4000;
+/**
+ * How long a daemon may take to end before it is killed, in milliseconds, and how often to look. It
+ * may have to run closing commands, which take up to eleven seconds.
+ */
+const KILL_PATIENCE = 15_000;
 const KILL_INTERVAL = 20;
 
 const NOT_RUNNING = "No running fwknopd detected.";
@@ -28,18 +31,13 @@ const NOT_RUNNING = "No running fwknopd detected.";
  */
 export async function takePidFile(host: Host, path: string): Promise<PidFile> {
   const { libc } = await host.native();
-  let fd: number;
+  const fd = openLocked(host, libc, path);
   try {
-    fd = libc.openFile(path, 0o600);
+    libc.rewriteFile(fd, `${host.pid}\n`);
   } catch (error) {
-    throw new Error(`cannot open PID file "${path}": ${reasonOf(error)}`);
-  }
-  if (!libc.lockFile(fd)) {
-    const { holder } = libc.queryLock(fd);
     libc.closeFile(fd);
-    throw new Error(`[*] An instance of fwknopd is already running: (PID=${holder ?? "unknown"}).`);
+    throw new Error(`cannot write PID file "${path}": ${reasonOf(error)}`);
   }
-  libc.rewriteFile(fd, `${host.pid}\n`);
   return {
     release() {
       try {
@@ -50,6 +48,26 @@ export async function takePidFile(host: Host, path: string): Promise<PidFile> {
       libc.closeFile(fd);
     },
   };
+}
+
+function openLocked(host: Host, libc: Native["libc"], path: string): number {
+  for (;;) {
+    let fd: number;
+    try {
+      fd = libc.openFile(path, 0o600);
+    } catch (error) {
+      throw new Error(`cannot open PID file "${path}": ${reasonOf(error)}`);
+    }
+    if (!libc.lockFile(fd)) {
+      const { holder } = libc.queryLock(fd);
+      libc.closeFile(fd);
+      const who = holder ?? "unknown";
+      throw new Error(`[*] An instance of fwknopd is already running: (PID=${who}).`);
+    }
+    // A daemon that has just ended may have removed the file after it was opened here.
+    if (host.stat(path) !== null) return fd;
+    libc.closeFile(fd);
+  }
 }
 
 /** The process that holds the lock, or null when no daemon runs. */

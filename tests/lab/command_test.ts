@@ -113,6 +113,14 @@ commandTest("CMD_EXEC_USER and CMD_EXEC_GROUP are who a command runs as", async 
   ok(!groups.split(" ").includes("0"), groups);
 });
 
+commandTest("a command gets no socket and no file of the gateway", async (lab) => {
+  const { gateway } = await gatewayFor(lab, `${EXEC}CMD_EXEC_USER nobody\n`);
+  await send(lab, command("/bin/ls -l /proc/self/fd"));
+  await gateway.waitFor(/CMD_EXEC: command returned 0, pid_status: 0/);
+  match(gateway.output(), / 0 -> \/dev\/null\n[^]* 1 -> pipe:/);
+  doesNotMatch(gateway.output(), /-> (?:socket|anon_inode|\/\S*run\/)/);
+});
+
 commandTest("sudo is put before a command with the user and the group to ask for", async (lab) => {
   const sudo = await writeScript(lab.shared, "sudo", 'echo "asked for $*"\n');
   const { gateway } = await gatewayFor(
