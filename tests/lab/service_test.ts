@@ -52,8 +52,10 @@ function unitSetting(name: string): readonly string[] {
 function sandboxed(lab: Lab): string[] {
   const capabilities = unitSetting("CapabilityBoundingSet")
     .map((name) => `+${name.replace(/^CAP_/, "").toLowerCase()}`);
-  // ProtectSystem=strict: all is read-only but what the service may change.
-  const script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && exec "$@"';
+  // ProtectSystem=strict: all is read-only but what the service may change, and what Deno keeps for
+  // scripts/coverage.
+  const script = 'for own in "$0" $DENO_COVERAGE_DIR; do mount --bind "$own" "$own"; done; ' +
+    'mount -o remount,bind,ro / && exec "$@"';
   return [
     ...["unshare", "--mount", "sh", "-c", script, lab.directory],
     ...["setpriv", "--no-new-privs", "--bounding-set", ["-all", ...capabilities].join(",")],
