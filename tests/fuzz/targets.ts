@@ -4,6 +4,7 @@ import { createGateway } from "./gateway.ts";
 import { type FuzzTarget, once } from "./target.ts";
 import { confTargets } from "./targets_conf.ts";
 import { decisionTargets } from "./targets_decision.ts";
+import { firewallTargets } from "./targets_firewall.ts";
 import { netTargets } from "./targets_net.ts";
 import { outputTargets } from "./targets_output.ts";
 import { packetTargets } from "./targets_packet.ts";
@@ -19,5 +20,6 @@ export function fuzzTargets(): readonly FuzzTarget[] {
     ...pipeTargets(gateway),
     ...confTargets(),
     ...outputTargets(),
+    ...firewallTargets(),
   ];
 }
