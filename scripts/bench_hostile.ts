@@ -20,6 +20,7 @@ import {
   watchIdle,
 } from "./bench_measure.ts";
 import { makeKeys, makePacket } from "./bench_packets.ts";
+import { usageOf, workBetween } from "./bench_process.ts";
 import type { Measurement, Outcome, Plan, ProgramName } from "./bench_result.ts";
 import type { GeneratedKeys } from "../mod.ts";
 
@@ -76,16 +77,26 @@ async function measureInLab(
   const probe = startProbe(lab, signal);
   const { packet, replayed, knock } = createKnocks(probe, keys);
 
-  /** Sends junk while `act` goes on. */
+  /** Sends junk while valid knocks are tried. */
   const flood = async (
+    { pid }: Watched,
     rate: number,
-    act: () => Promise<Outcome>,
-  ): Promise<{ readonly result: Outcome; readonly sent: number; readonly rate: number }> => {
+  ): Promise<{ readonly sent: number; readonly outcome: Outcome }> => {
     const begin = performance.now();
     const junk = await startJunk(lab, rate, replayed());
-    const result = await act();
+    const before = usageOf(pid);
+    const { samples, lost } = await rounds(KNOCKS, knock);
+    const { cpuMilliseconds } = workBetween(before, usageOf(pid));
+    const milliseconds = performance.now() - begin;
     const sent = await junk.stop();
-    return { result, sent, rate: sent / (performance.now() - begin) * 1000 };
+    const outcome: Outcome = {
+      kind: "flood",
+      samples,
+      lost,
+      rate: sent / milliseconds * 1000,
+      load: cpuMilliseconds / milliseconds,
+    };
+    return { sent, outcome };
   };
 
   await withDaemon(program, lab, [], async (daemon) => {
@@ -95,10 +106,9 @@ async function measureInLab(
     record("memoryBeforeFlood", lookAtMemory(daemon));
     let junk = plan.rounds < KNOCKS ? QUICK_JUNK : JUNK;
     for (const [measurement, rate] of FLOODS) {
-      const flooded = await flood(rate, () => rounds(KNOCKS, knock));
-      if (flooded.result.kind !== "latency") throw new Error("no rounds");
-      record(measurement, { ...flooded.result, kind: "flood", rate: flooded.rate });
-      junk -= flooded.sent;
+      const { sent, outcome } = await flood(daemon, rate);
+      record(measurement, outcome);
+      junk -= sent;
     }
     await sleep(SETTLING_TIME);
     record("memoryDuringFlood", lookAtMemory(daemon));

@@ -145,7 +145,10 @@ async function measureInLab(
 }
 
 /** Rounds with random pauses, so that they meet a polling daemon at any point of its turn. */
-export async function rounds(count: number, round: () => Promise<number | null>): Promise<Outcome> {
+export async function rounds(
+  count: number,
+  round: () => Promise<number | null>,
+): Promise<Extract<Outcome, { readonly kind: "latency" }>> {
   const samples: number[] = [];
   for (let index = 0; index < count; index++) {
     await sleep(Math.random() * PAUSE_LIMIT);

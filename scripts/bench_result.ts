@@ -93,6 +93,8 @@ export type Outcome =
     readonly lost: number;
     /** Junk packets a second that were sent. */
     readonly rate: number;
+    /** What the program used of a processor; 1 is all of one. */
+    readonly load: number;
   }
   | { readonly kind: "duration"; readonly milliseconds: number }
   | {
@@ -181,10 +183,11 @@ export function formatOutcome(outcome: Outcome | undefined): string {
       return `${median} ms (95 %: ${p95}, max: ${most})${loss}`;
     }
     case "flood": {
-      const { samples, lost, rate } = outcome;
+      const { samples, lost, rate, load } = outcome;
       const opened = `${samples.length} of ${samples.length + lost} opened`;
       const median = samples.length === 0 ? "" : `, ${number(quantile(samples, 0.5))} ms`;
-      return `${opened}${median} (sent: ${Math.round(rate)}/s)`;
+      const work = `${(load * 100).toFixed(0)} % of a core`;
+      return `${opened}${median} (sent: ${Math.round(rate)}/s; ${work})`;
     }
     case "stall": {
       const { samples, atRest } = outcome;

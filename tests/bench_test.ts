@@ -36,10 +36,13 @@ const CELLS: readonly (readonly [Outcome | undefined, string])[] = [
   ],
   [{ kind: "latency", samples: [], lost: 2 }, "none of 2 rounds ended in time"],
   [
-    { kind: "flood", samples: [9, 7, 30], lost: 1, rate: 4999.6 },
-    "3 of 4 opened, 9.00 ms (sent: 5000/s)",
+    { kind: "flood", samples: [9, 7, 30], lost: 1, rate: 4999.6, load: 0.256 },
+    "3 of 4 opened, 9.00 ms (sent: 5000/s; 26 % of a core)",
   ],
-  [{ kind: "flood", samples: [], lost: 10, rate: 1000 }, "0 of 10 opened (sent: 1000/s)"],
+  [
+    { kind: "flood", samples: [], lost: 10, rate: 1000, load: 0 },
+    "0 of 10 opened (sent: 1000/s; 0 % of a core)",
+  ],
   [{ kind: "duration", milliseconds: 812.4 }, "812 ms"],
   [
     { kind: "stall", samples: [0.5, 2, 11], atRest: 0.25 },
