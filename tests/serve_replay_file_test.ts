@@ -298,6 +298,23 @@ Deno.test("a file that cannot be written anew is gone on with as it is", () =>
     strictEqual(scene.read().split("\n").length, 25_000 + 4);
   }));
 
+Deno.test("however the clock is set between restarts, what was accepted is known", () =>
+  withCache(async (scene) => {
+    const year = 365 * 86_400;
+    const times = [0, year, -3600, 3 * year, 1, -year, 0, 60, 2 * year].map((step) => NOW + step);
+    for (const [number, time] of times.entries()) {
+      Object.assign(scene.host, { now: () => time * 1000 });
+      Object.assign(scene, { memory: createReplayMemory() });
+      const file = scene.open();
+      scene.memory.prune(time);
+      for (let known = 0; known < number; known++) {
+        deepStrictEqual(scene.memory.find(record(known).digest), record(known, times[known]));
+      }
+      await file.append(record(number, time));
+      file.close();
+    }
+  }));
+
 Deno.test("linesOf() gives the same lines however a file is cut into pieces", () => {
   const bytes = fc.uint8Array({ maxLength: 200 }).map((some) =>
     some.map((byte) => byte < 60 ? 10 : byte)
