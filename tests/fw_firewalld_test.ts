@@ -1,9 +1,12 @@
 // The planners for firewalld against a firewall-cmd in memory, through the real driver.
 
 import assert from "node:assert/strict";
+import { endingRules } from "../lib/fw_firewall.ts";
 import { type FirewalldConfig, firewalldPlanner } from "../lib/fw_firewalld.ts";
 import { directPlanner } from "../lib/fw_firewalld_direct.ts";
 import { parseRichRules, parseZoneNames, tagSyntaxOf } from "../lib/fw_firewalld_rules.ts";
+import type { ProgramCall } from "../lib/host.ts";
+import { runPlan } from "../lib/serve_plan.ts";
 import { type FakeFirewalld, fakeFirewalld } from "./fake_firewalld.ts";
 import { DEFAULT_CONFIG } from "./fake_iptables.ts";
 import { type FirewallScene, firewallScene, START } from "./firewall_scene.ts";
@@ -163,6 +166,24 @@ Deno.test("firewalld: rules of an earlier run go at the start, or are kept and e
     assert.deepEqual(firewalld.rules("public", START + 30), []);
     assert.ok(firewalld.commands.every((line) => !line.includes("192.0.2.99")));
   }
+});
+
+Deno.test("firewalld: who has not set a rule up can remove it as it is listed", async () => {
+  const { firewalld, firewall, grant } = await started();
+  await firewall.open(grant("192.0.2.10", 60, "tcp/22"));
+  await firewall.open(grant("192.0.2.11", 60, "tcp/22"));
+  const other = firewalldPlanner(CONFIG);
+  const host = { run: (call: ProgramCall) => Promise.resolve(firewalld.run(call, START)) };
+  const quiet = { verbosity: 0, debug: () => {} };
+  const chains = await runPlan(host, quiet, other.list());
+  const theirs = chains.flatMap(({ rules }) => endingRules(rules))
+    .filter(({ text }) => text.includes("192.0.2.11"));
+  const outcome = await runPlan(host, quiet, other.remove(theirs));
+  assert.equal(outcome.removed.length, 1);
+  assert.match(firewalld.rules("public", START).join("\n"), /^[^\n]*192\.0\.2\.10[^\n]*$/);
+  await firewall.open(grant("192.0.2.11", 90, "tcp/22"));
+  assert.equal(firewalld.rules("public", START).length, 2);
+  await firewall.stop();
 });
 
 Deno.test("firewalld: listings are read", () => {
