@@ -77,14 +77,15 @@ export function readNat(
 > {
   const forwards = config.ENABLE_IPT_FORWARDING || config.ENABLE_IPT_LOCAL_NAT ||
     config.ENABLE_FIREWD_FORWARDING || config.ENABLE_FIREWD_LOCAL_NAT;
+  const own = config.FIREWALL_TYPE === "firewalld" ? "ENABLE_FIREWD" : "ENABLE_IPT";
   for (const name of ["FORCE_NAT", "FORCE_SNAT"] as const) {
     const setting = reader.settings.get(name);
     if (setting === undefined || forwards) continue;
-    const needs = "requires either ENABLE_IPT_FORWARDING or ENABLE_IPT_LOCAL_NAT in fwknopd.conf";
+    const needs = `requires either ${own}_FORWARDING or ${own}_LOCAL_NAT in fwknopd.conf`;
     reader.fail(
       setting,
       `${name} ${needs}`,
-      `set ENABLE_IPT_FORWARDING Y in ${config.CONFIG_FILE}`,
+      `set ${own}_FORWARDING Y in ${config.CONFIG_FILE}`,
     );
   }
   const ipv6 = config.FIREWALL_TYPE === "nftables" || config.FIREWALL_TYPE === "auto";

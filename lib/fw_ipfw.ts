@@ -148,28 +148,32 @@ export function ipfwPlanner(config: IpfwConfig): FirewallPlanner {
     const removed: FirewallRule[] = [];
     const failed: FirewallRule[] = [];
     let why = "";
-    if (rules.some(({ text }) => numberOf(text) === null)) yield* learnNumbers();
-    const byNumber = Map.groupBy(rules, ({ text }) => numberOf(text));
-    const missing = byNumber.get(null) ?? [];
-    byNumber.delete(null);
+    let numbers = numbersByText();
+    if (rules.some(({ text }) => !numbers.has(text))) {
+      yield* learnNumbers();
+      numbers = numbersByText();
+    }
+    const missing = rules.filter(({ text }) => !numbers.has(text));
+    const known = rules.filter(({ text }) => numbers.has(text));
+    const byNumber = Map.groupBy(known, ({ text }) => numbers.get(text) ?? 0);
     for (const [number, mine] of byNumber) {
-      const shared = texts.get(number ?? 0);
-      for (const { text } of mine) shared?.delete(text);
-      if (shared === undefined || shared.size > 0) {
+      const shared = texts.get(number) ?? new Set();
+      for (const { text } of mine) shared.delete(text);
+      if (shared.size > 0) {
         removed.push(...mine);
         continue;
       }
       const { reason } = ended === null
         ? yield* run("set", active, "delete", String(number))
         : yield* run("set", "move", "rule", String(number), "to", ended);
-      if (reason !== null && (yield* isThere(number ?? 0, "set", active, "list"))) {
+      if (reason !== null && (yield* isThere(number, "set", active, "list"))) {
         for (const { text } of mine) shared.add(text);
         failed.push(...mine);
         why = reason;
         continue;
       }
-      texts.delete(number ?? 0);
-      if (reason === null && ended !== null) moved.add(number ?? 0);
+      texts.delete(number);
+      if (reason === null && ended !== null) moved.add(number);
       (reason === null ? removed : missing).push(...mine);
     }
     return { removed, missing, failed, reason: why };
@@ -184,8 +188,10 @@ export function ipfwPlanner(config: IpfwConfig): FirewallPlanner {
     for (const { number, text } of listed) if (unknown.has(number)) texts.get(number)?.add(text);
   }
 
-  function numberOf(text: string): number | null {
-    return [...texts].find(([, shared]) => shared.has(text))?.[0] ?? null;
+  function numbersByText(): ReadonlyMap<string, number> {
+    return new Map(
+      [...texts].flatMap(([number, shared]) => [...shared].map((text) => [text, number] as const)),
+    );
   }
 
   function* isThere(number: number, ...listing: readonly string[]): Plan<boolean> {
