@@ -7,7 +7,7 @@ import { encodeBase64 } from "./spa_base64.ts";
 
 /** Packets that were judged, each by its note. */
 export interface JudgedNotes {
-  /** From now on {@linkcode judge} notes what is judged. */
+  /** From now on {@linkcode judge} notes what is to be judged. */
   begin(): void;
   /** Whether the packet is still to be judged; false once for each note to be skipped. */
   judge(datagram: Datagram): boolean;

@@ -2,15 +2,14 @@
 // that ends is followed by another, and so is one whose capture has to be opened anew.
 
 import type { PacketQueue } from "../ffi/libnetfilter_queue.ts";
-import type { RefusalReason } from "./auth_event.ts";
 import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import { reasonOf } from "./host.ts";
-import { type CaptureCounters, CaptureError } from "./serve_capture.ts";
+import { CaptureError } from "./serve_capture.ts";
 import { queueCounters } from "./serve_capture_nfqueue.ts";
 import type { Counts } from "./serve_log.ts";
 import { sentrySettings, type SentryStart } from "./serve_pipe_orders.ts";
-import type { ReportedCounts } from "./serve_pipe_reports.ts";
 import type { Post, PostParts, PreparedChange } from "./serve_post.ts";
+import { addCounts, NO_COUNTS } from "./serve_post_counts.ts";
 import { createRequestDesk, type RequestDesk } from "./serve_post_desk.ts";
 import { createRulesHistory } from "./serve_post_rules.ts";
 import {
@@ -57,7 +56,8 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
   ended.promise.catch(() => {});
   /** Sentries that have ended their captures, and what waits for them to settle. */
   const leaving = new Map<SentryLink, Promise<void>>();
-  const past = createSum();
+  let past: Counts = NO_COUNTS;
+  let settled = false;
   let successor: SentryLink | null = null;
   let changing: Promise<unknown> = Promise.resolve();
   let ending = false;
@@ -176,7 +176,7 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
 
   function leave(link: SentryLink): void {
     const settling = within(SETTLE_PATIENCE, link.settled, null).then((counts) => {
-      if (counts !== null) past.add(counts);
+      if (counts !== null) past = addCounts(past, counts);
       link.close();
       leaving.delete(link);
     });
@@ -316,8 +316,17 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
   }
 
   async function counts(): Promise<Counts> {
-    const now = await within(COUNT_PATIENCE, current.counts(), null);
-    const sum = past.with(leaving.has(current) ? null : now);
+    const asked = settled ? [] : [...leaving.keys(), current];
+    const answers = await Promise.all(
+      asked.map((link) => within(COUNT_PATIENCE, link.counts(), null)),
+    );
+    let sum = past;
+    for (const [index, answer] of answers.entries()) {
+      const link = asked[index];
+      // What has settled in the meantime is in the sum already.
+      const isCounted = link === undefined || (link !== current && !leaving.has(link));
+      if (answer !== null && !isCounted) sum = addCounts(sum, answer);
+    }
     return queue === null ? sum : { ...sum, capture: queueCounters(queue) };
   }
 
@@ -343,9 +352,9 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
       ending = true;
       givesUp();
       const last = await within(patience, current.settled, null);
-      if (last !== null) past.add(last);
+      if (last !== null) past = addCounts(past, last);
+      settled = true;
       await within(patience, Promise.all(leaving.values()), null);
-      leaving.set(current, Promise.resolve());
     },
     close() {
       successor?.close();
@@ -379,36 +388,4 @@ function within<T, F>(limit: number, promise: Promise<T>, otherwise: F): Promise
       resolve(otherwise);
     });
   });
-}
-
-/** Adds up the counts of sentries. */
-function createSum(): {
-  add(counts: ReportedCounts): void;
-  with(counts: ReportedCounts | null): Counts;
-} {
-  let sum: Counts = { packets: new Map(), capture: null };
-  function plus(counts: ReportedCounts): Counts {
-    const packets = new Map<"granted" | RefusalReason, number>(sum.packets);
-    for (const { what, count } of counts.packets) {
-      packets.set(what, (packets.get(what) ?? 0) + count);
-    }
-    return { packets, capture: addCaptures(sum.capture, counts.capture) };
-  }
-  return {
-    add: (counts) => void (sum = plus(counts)),
-    with: (counts) => counts === null ? sum : plus(counts),
-  };
-}
-
-function addCaptures(
-  one: CaptureCounters | null,
-  other: CaptureCounters | null,
-): CaptureCounters | null {
-  if (one === null || other === null) return one ?? other;
-  return {
-    received: one.received + other.received,
-    dropped: one.dropped + other.dropped,
-    droppedByInterface: one.droppedByInterface + other.droppedByInterface,
-    fragments: one.fragments + other.fragments,
-  };
 }

@@ -6,7 +6,7 @@ import type { GpgAnswer } from "./auth_gpg.ts";
 import { createReplayMemory, type ReplayRecord } from "./auth_replay.ts";
 import { type ByteStream, type Confinement, type Host, reasonOf } from "./host.ts";
 import { CaptureError, type CaptureSource, runCapture } from "./serve_capture.ts";
-import { createJudgedNotes } from "./serve_judged_notes.ts";
+import { createJudgedNotes, type JudgedNotes } from "./serve_judged_notes.ts";
 import { createLog, type Log } from "./serve_log.ts";
 import { createLineReader } from "./serve_pipe_lines.ts";
 import { type Order, ORDER_LIMIT, parseOrder, type SentryStart } from "./serve_pipe_orders.ts";
@@ -157,12 +157,10 @@ async function takeUp(
   }
 
   async function judge(before: number): Promise<void> {
-    const counted = countingSource(source, before, () => notes.endSkipping());
+    const counted = countingSource(source, before, notes);
     const limit = options.packetLimit;
     const left = limit === 0 ? 0 : limit - before;
-    const how = left < 0 ? "limit" : await runCapture(counted.source, left, (datagram) => {
-      if (notes.judge(datagram)) sentry.receive(datagram);
-    });
+    const how = left < 0 ? "limit" : await runCapture(counted.source, left, sentry.receive);
     const judged = notes.take();
     while (judged.length > 0) tell({ kind: "judged", notes: judged.splice(0, MOST_NOTES) });
     tell({ kind: "stopped", how, taken: counted.taken() });
@@ -200,13 +198,13 @@ async function takeUp(
 }
 
 /**
- * A source that counts its packets, takes what is left when it is stopped, and tells when all that
- * had come before was taken.
+ * A source that counts its packets, passes over those that another sentry has judged, and takes what
+ * is left when it is stopped.
  */
 function countingSource(
   source: CaptureSource,
   before: number,
-  caughtUp: () => void,
+  notes: JudgedNotes,
 ): { readonly source: CaptureSource; taken(): number } {
   let taken = before;
   let stopped = false;
@@ -220,9 +218,12 @@ function countingSource(
         return true;
       },
       drain(limit, take) {
-        const count = source.drain(limit, take);
+        const count = source.drain(limit, (datagram) => {
+          if (notes.judge(datagram)) take(datagram);
+        });
         taken += count;
-        if (count < limit) caughtUp();
+        // All that had come before this sentry began to judge has been seen.
+        if (count < limit) notes.endSkipping();
         return count;
       },
     },

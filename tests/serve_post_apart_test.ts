@@ -113,6 +113,7 @@ async function openBench(
     carryOut: monitor.carryOut,
     account: { uid: 65534, gid: 65534 },
     replayFile: null,
+    openQueue: () => Promise.resolve(null),
   });
   (await sentries.sentry(0)).takeUp();
   const post = await opening;
@@ -446,6 +447,7 @@ Deno.test("a first sentry that cannot open its capture ends the start with its r
     options: { packetLimit: 0 },
     account: { uid: 65534, gid: 65534 },
     replayFile: null,
+    openQueue: () => Promise.resolve(null),
   } as unknown as ApartParts);
   const sentry = await sentries.sentry(0);
   sentry.tell({ kind: "failed", text: 'cannot capture on "eth0"', hint: "see PCAP_INTF" });

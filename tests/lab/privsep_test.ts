@@ -4,7 +4,7 @@
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { savedRules, startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, send, STANZA } from "./knock.ts";
-import { GATEWAY_INTERFACE, labTest, spaCommand } from "./lab.ts";
+import { ADDRESSES, GATEWAY_INTERFACE, labTest, labTool, spaCommand } from "./lab.ts";
 import { PATIENCE, type Watched } from "./process.ts";
 import { sentriesOf } from "./sentry.ts";
 
@@ -127,4 +127,62 @@ labTest("a user for the sentry that is not there, or is root, ends the start", a
     match(stderr, why as RegExp);
   }
   ok(!(await savedRules(lab.gateway)).includes("FWKNOP"));
+});
+
+const STREAM = { count: 150, interval: 20, first: 1001 } as const;
+
+/** Two configurations that a stream of knocks meets in turn, and one with an error. */
+const RELOADS: readonly [string, readonly [string, string], readonly [string, string]][] = [
+  ["the policy changes", [SNIFF, STANZA], [SNIFF, `${STANZA}FW_ACCESS_TIMEOUT 40\n`]],
+  ["the capture changes", [SNIFF, STANZA], [`${SNIFF}PCAP_FILTER udp dst port 62201\n`, STANZA]],
+];
+
+for (const [name, ...configurations] of RELOADS) {
+  labTest(`no knock is lost or judged twice while ${name} every 100 ms`, async (lab) => {
+    const [[config, access]] = configurations;
+
+    const files = await writeGatewayFiles(lab.directory, config, access);
+    const gateway = await startGateway(lab, files);
+    const { count, interval, first } = STREAM;
+    const stream = lab.client.start(
+      labTool("knock_stream", ADDRESSES.gateway, ...[count, interval, first].map(String)),
+    );
+    let over = false;
+    stream.waitFor(/all sent/).then(() => void (over = true));
+    let reloads = 0;
+    while (!over) {
+      const [nextConfig, nextAccess] = configurations[++reloads % 2] ?? ["", ""];
+      const broken = reloads % 5 === 0 ? "SOURCE nowhere\n" : "";
+      await Deno.writeTextFile(files.config, nextConfig);
+      await Deno.writeTextFile(files.access, `${nextAccess}${broken}`);
+      gateway.signal("SIGHUP");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await gateway.waitFor(new RegExp(`Added access rule .* tcp/${first + count - 1},`));
+    ok(reloads > 10, `${reloads} reloads`);
+    gateway.signal("SIGUSR1");
+    const [counts] = await gateway.waitFor(/^Packets: .*$/m);
+    match(counts, new RegExp(`^Packets: granted ${count};`));
+    const opened = gateway.output().match(/Added access rule .* tcp\/\d+/g) ?? [];
+    strictEqual(new Set(opened).size, count);
+    strictEqual(opened.length, count);
+    match(gateway.output(), /The new configuration has errors; going on with the present one\./);
+    strictEqual(await gateway.stop(), 0);
+  });
+}
+
+/** What a sentry has to be able to do. */
+const ABLE: Readonly<Record<string, unknown>> = { waits: 0, computes: 299_995, notes: [] };
+
+labTest("a confined process can open, send, run, signal and become nothing", async (lab) => {
+  const file = `${lab.directory}/file`;
+  await Deno.writeTextFile(file, "", { mode: 0o666 });
+  const text = await lab.gateway.must(labTool("confined", "65534", "65534", file));
+  const { pid: _, ...results } = JSON.parse(text) as Record<string, unknown>;
+  ok(Object.keys(results).length > 25);
+  for (const [attempt, result] of Object.entries(results)) {
+    const able = ABLE[attempt];
+    if (able !== undefined) deepStrictEqual(result, able, attempt);
+    else match(String(result), attempt.startsWith("Deno ") ? /^NotCapable$/ : /^errno 1$/, attempt);
+  }
 });
