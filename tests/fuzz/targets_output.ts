@@ -1,6 +1,7 @@
 // Fuzz targets of what gpg prints, and of the file of packets that were accepted.
 
-import { formatReplayRecord, parseReplayRecord } from "../../lib/auth_replay_line.ts";
+import { formatReplayRecord, parseReplayRecord, replayTime } from "../../lib/auth_replay_line.ts";
+import { linesOf } from "../../lib/serve_replay_lines.ts";
 import {
   canReceivePackets,
   chooseKeyPart,
@@ -8,7 +9,15 @@ import {
   parseKeyListing,
 } from "../../lib/spa_gpg_keys.ts";
 import { checkSignature, describeSignature, parseDecryption } from "../../lib/spa_gpg_status.ts";
-import { bytesOf, type FuzzTarget, rule, textOf } from "./target.ts";
+import {
+  bytesOf,
+  choiceOf,
+  type FuzzTarget,
+  latin1Of,
+  rule,
+  textOf,
+  withChoice,
+} from "./target.ts";
 
 const DIGEST = "7Eh0pSt3vGqY7Ea0WzF9lJ1kR6mB2nU5xT8cV4dQaLw";
 
@@ -29,6 +38,35 @@ const replayLine: FuzzTarget = {
     rule(line.indexOf("\n") === line.length - 1, "a record of several lines");
     const again = parseReplayRecord(line.trimEnd());
     rule(JSON.stringify(again) === JSON.stringify(record), "another record");
+    rule(replayTime(input, 0, input.length) === record.time, "another time in the bytes");
+  },
+};
+
+/** The first byte tells how long the pieces are in which the file is read. */
+const replayFile: FuzzTarget = {
+  name: "digest.cache-pieces",
+  rule: "a file gives the same lines in whatever pieces it is read",
+  seeds: () =>
+    ["a\nb\n\nc", "no end", "\n\n", `${"x".repeat(60)}\n`].map((text, index) =>
+      withChoice(index, bytesOf(text))
+    ),
+  words: ["\n", "x".repeat(40)],
+  longest: 1000,
+  check(input) {
+    const [choice, bytes] = choiceOf(input);
+    const step = 1 + choice % 32;
+    const pieces: Uint8Array[] = [];
+    for (let at = 0; at < bytes.length; at += step) pieces.push(bytes.slice(at, at + step));
+    const expected = latin1Of(bytes).split("\n");
+    if (expected.at(-1) === "") expected.pop();
+    for (const some of [[bytes], pieces]) {
+      const lines: string[] = [];
+      for (const line of linesOf(some)) {
+        rule(line.bytes[line.to] === 10, "a line without an end");
+        lines.push(latin1Of(line.bytes.subarray(line.from, line.to)));
+      }
+      rule(JSON.stringify(lines) === JSON.stringify(expected), "other lines");
+    }
   },
 };
 
@@ -121,5 +159,5 @@ const gpgKeys: FuzzTarget = {
 
 /** All of them. */
 export function outputTargets(): readonly FuzzTarget[] {
-  return [replayLine, gpgStatus, gpgKeys];
+  return [replayLine, replayFile, gpgStatus, gpgKeys];
 }
