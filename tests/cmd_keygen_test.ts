@@ -155,3 +155,30 @@ Deno.test("keygen adds no second stanza of a name", async () => {
   assert.equal(ran.files.get("/rc")?.text, files["/rc"]);
   assert.equal(ran.files.has("/access"), false);
 });
+
+Deno.test("keygen tells which file it cannot write, and shows no key then", async (t) => {
+  const cases: ReadonlyArray<readonly [options: string, text: RegExp]> = [
+    ["--stanza gw --server h --rc-file /rc", /cannot write "\/rc": Read-only file system/],
+    ["--stanza gw --server h --access-file /a", /cannot write "\/a": Read-only file system/],
+    ["--key-gen-file /k", /Unable to create key gen file: \/k: Read-only file system/],
+  ];
+  for (const [options, text] of cases) {
+    await t.step(options, async () => {
+      const ran = await keygen(options.split(" "), { readOnly: true });
+      assert.match(ran.stderr(), text);
+      assert.deepEqual([ran.status, ran.stdout()], [1, ""]);
+      assert.ok(!/[A-Za-z0-9+/]{40}/.test(ran.stderr()));
+    });
+  }
+});
+
+Deno.test("keygen prints its options, and combines no JSON with files", async () => {
+  const help = await keygen(["--help"]);
+  assert.equal(help.status, 0);
+  for (const option of ["--stanza", "--key-len", "--hmac-digest-type", "--access-file"]) {
+    assert.ok(help.stdout().includes(option), option);
+  }
+  const ran = await keygen(["--json", "--stanza", "gw", "--server", "h", "--rc-file", "/rc"]);
+  assert.deepEqual([ran.status, ran.stdout(), ran.files.size], [2, "", 0]);
+  assert.match(ran.stderr(), /cannot combine --json with --rc-file/);
+});

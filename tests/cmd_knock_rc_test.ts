@@ -257,3 +257,31 @@ Deno.test("knock --save-rc-stanza writes gateway and port apart, as fwknop reads
     assert.deepEqual([value("SPA_SERVER"), value("SPA_SERVER_PORT")], [server, port], text);
   }
 });
+
+Deno.test("knock goes on without a .fwknoprc that cannot be made or found", async (t) => {
+  const line = ["-D", "192.0.2.1", "-A", "tcp/22", "-a", "1.2.3.4", "--key-rijndael", "k"];
+  await t.step("no file can be made", async () => {
+    const ran = await knock(line, { readOnly: true });
+    assert.match(ran.stderr(), /Unable to create initial rc file: .*: Read-only file system/);
+    assert.deepEqual([ran.status, ran.packets.length], [0, 1]);
+  });
+  await t.step("a first file is for its owner only", async () => {
+    const ran = await knock(line);
+    assert.equal(ran.files.get(RC)?.mode, 0o600);
+    assert.match(ran.stderr(), /Creating initial rc file: /);
+    const again = await knock(line, withRc(ran.files.get(RC)?.text ?? ""));
+    assert.deepEqual([again.status, again.stderr()], [0, ""]);
+  });
+});
+
+Deno.test("knock says where it looks for a .fwknoprc when it knows no place", async () => {
+  const line = ["-D", "192.0.2.1", "-A", "tcp/22", "-a", "1.2.3.4", "--key-rijndael", "k"];
+  const homeless = await knock(line, { env: { LOGNAME: "alice" } });
+  assert.match(homeless.stderr(), /Unable to determine HOME directory/);
+  const told = await knock([...line, "--no-home-dir"]);
+  assert.match(told.stderr(), /in --no-home-dir mode, must set --rc-file path/);
+  assert.deepEqual([homeless.packets.length, told.packets.length], [0, 0]);
+  const list = await knock(["--stanza-list", "--rc-file", "/nowhere"]);
+  assert.match(list.stderr(), /Unable to open rc file: \/nowhere: No such file or directory/);
+  assert.equal(list.status, 1);
+});

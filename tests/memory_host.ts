@@ -36,6 +36,8 @@ export interface MemorySetup {
   readonly env?: Readonly<Record<string, string>>;
   /** Texts by path; mode 0600. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Nothing can be written. */
+  readonly readOnly?: true;
   /** What each descriptor holds. */
   readonly descriptors?: Readonly<Record<number, string>>;
   /** What is typed on the terminal; without it there is none. */
@@ -106,6 +108,7 @@ export function memoryHost(setup: MemorySetup = {}): MemoryHost {
     randomBytes: (count) => Uint8Array.from({ length: count }, () => ++counter & 0xff),
     readTextFile: (path) => mustHave(path).text,
     writeTextFile: (path, text, { mode, how }) => {
+      if (setup.readOnly) throw new Error("Read-only file system (os error 30)");
       const old = files.get(path);
       if (how === "create" && old !== undefined) throw new Error("File exists (os error 17)");
       const before = how === "append" ? old?.text ?? "" : "";
