@@ -5,7 +5,6 @@ import type { Asked, LogLevel, RefusalReason } from "./auth_event.ts";
 import type { AccessGrant, CommandGrant, CycleGrant, NatGrant, NatTerms } from "./auth_grant.ts";
 import type { Grant } from "./auth_grant.ts";
 import type { ReplayRecord } from "./auth_replay.ts";
-import { parseIp } from "./net_address.ts";
 import type { Verdict } from "./net_nfqueue.ts";
 import { PROTOCOL_NUMBERS, type ProtocolPort } from "./net_port.ts";
 import type { CaptureCounters } from "./serve_capture.ts";
@@ -131,16 +130,15 @@ const terms = {
   seconds: number,
   expires: count,
 };
-const natHost: Shape<string> = text(255, /^[A-Za-z0-9._-]+$/);
-const ipv4: Shape<string> = (value): value is string =>
-  address(value) && parseIp(value)?.version === 4;
+const hostName = text(255, /^[A-Za-z0-9._-]+$/);
+const natHost: Shape<string> = (value): value is string => hostName(value) || address(value);
 const nat = object<NatTerms>({
   local: flag,
   host: natHost,
   port,
   all: flag,
   translatesDestination: flag,
-  forcedSource: orNull(ipv4),
+  forcedSource: orNull(address),
   masquerade: flag,
 });
 const GRANTS: readonly Shape<Grant>[] = [

@@ -159,9 +159,10 @@ async function waitForPort(lab: Lab, port: number, state: string): Promise<void>
 }
 
 for (
-  const { title, rules, hidden = "filtered", config, told, engine } of [
+  const { title, rules, hidden = "filtered", config, told, engine, ends = false } of [
     {
-      title: "in the chains that drop, found by themselves",
+      title: "in the chains that drop, found by themselves, until it ends",
+      ends: true,
       rules: CLOSED,
       config: "",
       told: "forwarded grants are accepted in chain inet filter forward",
@@ -189,7 +190,7 @@ for (
   ]
 ) {
   natTest(
-    `a NAT grant opens one port of one host, and ends, ${title}`,
+    `a NAT grant opens one port of one host ${title}`,
     rules,
     async ({ lab, service, serve, ruleset }) => {
       const before = await ruleset();
@@ -204,7 +205,7 @@ for (
         "another host": hidden,
       });
       await service.waitFor(/connection from 192\.0\.2\.10/);
-      await waitForPort(lab, 8022, hidden);
+      if (ends) await waitForPort(lab, 8022, hidden);
       strictEqual(await gateway.stop(), 0);
       strictEqual(await ruleset(), before);
     },
