@@ -17,6 +17,12 @@ function fromSource(): boolean {
 /** Where the runtime finds the modules of the sources. */
 const SOURCE_VARIABLES = ["HOME", "DENO_DIR", "XDG_CACHE_HOME"];
 
+/**
+ * What the runtime of a part goes by. A flood leaves nothing but short-lived garbage behind, for
+ * which V8 would else set aside tens of MiB and keep them.
+ */
+const RUNTIME = { DENO_NO_UPDATE_CHECK: "1", DENO_V8_FLAGS: "--max-semi-space-size=2" } as const;
+
 /** Starts a part of this program; see `Host`. */
 export function startPart(
   args: readonly string[],
@@ -30,7 +36,7 @@ export function startPart(
   const child = new Deno.Command(Deno.execPath(), {
     args: copyArguments(args),
     clearEnv: true,
-    env: { DENO_NO_UPDATE_CHECK: "1", ...Object.fromEntries(inherited), ...environment },
+    env: { ...RUNTIME, ...Object.fromEntries(inherited), ...environment },
     stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
