@@ -2,9 +2,9 @@
 // opened is told by the kernel, not by the gateway: `nft monitor` sees every grant.
 
 import { strictEqual } from "node:assert/strict";
-import { writeGatewayFiles } from "./gateway.ts";
+import { startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, STANZA } from "./knock.ts";
-import { ADDRESSES, GATEWAY_INTERFACE, hasProgram, type Lab, labTool, spaCommand } from "./lab.ts";
+import { ADDRESSES, GATEWAY_INTERFACE, hasProgram, type Lab, labTool } from "./lab.ts";
 import { PATIENCE } from "./process.ts";
 
 /** What came of it. */
@@ -24,7 +24,7 @@ export interface KillResult {
 
 /** Seconds of a grant. */
 export const GRANT_SECONDS = 2;
-/** New packets in each round; those of the rounds before come again between them. */
+/** New packets in each round, which come again and again; those of the rounds before, too. */
 const FRESH = 12;
 const REPLAYED = 3 * FRESH;
 /** Milliseconds between two packets. */
@@ -32,6 +32,9 @@ const PAUSE = 2;
 /** Milliseconds that grants are waited for, and from the last of them to the end. */
 const LONGEST_LIFE = 3000;
 const LAST_BREATH = 8;
+/** How often the process that reads packets ends before the other, and how long, in ms. */
+const SENTRY_FIRST = 0.3;
+const TAKE_OVER = 600;
 const CONFIG = `PCAP_INTF ${GATEWAY_INTERFACE}\nFIREWALL_TYPE nftables\n`;
 const CLOSED = `flush ruleset
 table inet filter {
@@ -42,8 +45,7 @@ const FIRST_PORT = 1024;
 
 /** Why this cannot be done here, or null. */
 export function killRoundsMissing(): string | null {
-  const program = ["nft", "setsid"].find((name) => !hasProgram(name));
-  return program === undefined ? null : `needs the program ${program}`;
+  return hasProgram("nft") ? null : "needs the program nft";
 }
 
 /**
@@ -67,9 +69,7 @@ export async function killRounds(
   let midway = 0;
   let ended = 0;
   for (let round = 1; round <= rounds; round++) {
-    const command = ["setsid", ...spaCommand("serve", "-f", ...files.options)];
-    const gateway = lab.gateway.start(command);
-    await gateway.waitFor(/Starting fwknopd main event loop/);
+    const gateway = await startGateway(lab, files);
     const before = packets.length;
     const old = packets.slice(-REPLAYED);
     for (let number = 0; number < FRESH; number++) {
@@ -89,8 +89,13 @@ export async function killRounds(
       await sleep(1);
     }
     await sleep(random() * LAST_BREATH);
-    // The whole group: no process of it may tidy up behind another.
-    Deno.kill(-gateway.pid, "SIGKILL");
+    if (random() < SENTRY_FIRST) {
+      // Another one takes over, and reads the digest cache while packets come.
+      for (const sentry of childrenOf(gateway.pid)) kill(sentry);
+      await sleep(random() * TAKE_OVER);
+    }
+    // All of it: no process may tidy up behind another.
+    for (const pid of [gateway.pid, ...childrenOf(gateway.pid)]) kill(pid);
     await gateway.ended;
     stop.abort();
     await streaming;
@@ -116,14 +121,30 @@ function openings(monitored: string): number[] {
   );
 }
 
+function childrenOf(pid: number): number[] {
+  return [...Deno.readDirSync(`/proc/${pid}/task`)].flatMap(({ name }) =>
+    Deno.readTextFileSync(`/proc/${pid}/task/${name}/children`).split(" ")
+      .filter((text) => text !== "").map(Number)
+  );
+}
+
+function kill(pid: number): void {
+  try {
+    Deno.kill(pid, "SIGKILL");
+  } catch (error) {
+    // It has ended by itself, as what the gateway starts does when the gateway has ended.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** Sends all packets again and again until it is stopped. */
 async function stream(
   packets: readonly string[],
   write: (text: string) => Promise<void>,
   stop: AbortSignal,
 ): Promise<void> {
-  for (const packet of packets) {
-    if (stop.aborted) return;
-    await write(`${packet}\n`);
+  for (let number = 0; !stop.aborted; number++) {
+    await write(`${packets[number % packets.length]}\n`);
     await sleep(PAUSE);
   }
 }
