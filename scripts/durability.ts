@@ -24,6 +24,11 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const rounds = Number(text);
   const lab = await openLab();
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => closing ??= lab.close();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(name, () => void close());
+  }
   try {
     const result = await killRounds(lab, rounds, (round, opened) => {
       if (round % 20 === 0) console.log(`${round} rounds, ${opened} grants`);
@@ -35,8 +40,11 @@ async function main(args: readonly string[]): Promise<number> {
     const seconds = (lastGrant / 1000).toFixed(1);
     console.log(`The last grants of ${GRANT_SECONDS} s ended ${seconds} s after the last kill.`);
     return twice.length === 0 && lastGrant <= GRANT_SECONDS * 1000 + SLACK ? 0 : 1;
+  } catch (error) {
+    if (closing === null) throw error;
+    return 1;
   } finally {
-    await lab.close();
+    await close();
   }
 }
 

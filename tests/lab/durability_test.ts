@@ -14,7 +14,7 @@ const SNIFF = `PCAP_INTF ${GATEWAY_INTERFACE}\n`;
 labTest(
   "a gateway that is killed at random instants accepts no packet twice, and its grants end on time",
   async (lab) => {
-    const { opened, midway, twice, lastGrant } = await killRounds(lab, 8);
+    const { opened, midway, twice, lastGrant } = await killRounds(lab, 6);
     deepStrictEqual(twice, []);
     ok(opened > 0);
     ok(midway > 0, "no round ended between two grants");
