@@ -48,11 +48,8 @@ export function ip6tablesProgram(iptables: string): string | null {
 /**
  * The chains a configuration uses, in fwknopd's order.
  */
-export function chainsInUse(
-  config: IptablesConfig,
-  family: IptablesPrograms["family"] = "ipv4",
-): IptablesChain[] {
-  const nat = family === "ipv4" && (config.ENABLE_IPT_FORWARDING || config.ENABLE_IPT_LOCAL_NAT);
+export function chainsInUse(config: IptablesConfig): IptablesChain[] {
+  const nat = config.ENABLE_IPT_FORWARDING || config.ENABLE_IPT_LOCAL_NAT;
   const chains = [
     config.IPT_INPUT_ACCESS,
     ...(config.ENABLE_IPT_OUTPUT ? [config.IPT_OUTPUT_ACCESS] : []),
@@ -87,7 +84,7 @@ export function iptablesPlanner(
  * @param config variables of fwknopd.conf
  */
 export function familyPlanner(config: IptablesConfig, programs: IptablesPrograms): IptablesPlanner {
-  const chains = chainsInUse(config, programs.family);
+  const chains = chainsInUse(config);
   const needs = setUpNeeds(config, programs, chains);
   const operation = config.ENABLE_RULE_PREPEND ? "-I" : "-A";
   let endsInKernel = false;
@@ -114,11 +111,18 @@ export function familyPlanner(config: IptablesConfig, programs: IptablesPrograms
 const DOCKER_SAMPLE = "-m conntrack --ctstate DNAT --ctorigdstport 1 -j ACCEPT";
 
 /** What rules with these targets need of the kernel. */
-const SAMPLE_TARGETS: Readonly<Record<string, string>> = {
-  DNAT: "-j DNAT --to-destination 127.0.0.1:1",
-  SNAT: "-j SNAT --to-source 127.0.0.1",
-  MASQUERADE: "-j MASQUERADE",
-};
+function targetSample(target: string, family: IptablesPrograms["family"]): string | null {
+  switch (target) {
+    case "DNAT":
+      return `-j DNAT --to-destination ${family === "ipv6" ? "[::1]" : "127.0.0.1"}:1`;
+    case "SNAT":
+      return `-j SNAT --to-source ${family === "ipv6" ? "::1" : "127.0.0.1"}`;
+    case "MASQUERADE":
+      return "-j MASQUERADE";
+    default:
+      return null;
+  }
+}
 
 function setUpNeeds(
   config: IptablesConfig,
@@ -128,7 +132,8 @@ function setUpNeeds(
   const nobody = family === "ipv6" ? "::1" : "127.0.0.2";
   const chain = config.IPT_INPUT_ACCESS;
   const others = chains.flatMap((spec) => {
-    const match = SAMPLE_TARGETS[spec.target] ?? (spec === DOCKER_CHAIN ? DOCKER_SAMPLE : null);
+    const match = targetSample(spec.target, family) ??
+      (spec === DOCKER_CHAIN ? DOCKER_SAMPLE : null);
     return match === null ? [] : [{ chain: spec, text: `-p 6 -s ${nobody} ${match}` }];
   });
   const comment = `-m comment --comment __TMPCOMMENT__ -j ${chain.target}`;

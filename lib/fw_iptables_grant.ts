@@ -5,7 +5,7 @@ import type { FirewallRule, RuleChoice } from "./fw_firewall.ts";
 import { chainName, type IptablesChain } from "./fw_iptables_chains.ts";
 import type { IptablesPrograms } from "./fw_iptables_edit.ts";
 import { rulePurpose } from "./fw_iptables_listing.ts";
-import { parseIp, parseIpv4 } from "./net_address.ts";
+import { parseIp } from "./net_address.ts";
 import { formatPorts, PROTOCOL_NUMBERS, type ProtocolPort } from "./net_port.ts";
 
 /** What rules depend on in fwknopd.conf, by its variables' names. */
@@ -54,7 +54,6 @@ interface RuleParts {
 }
 
 const ANYWHERE = { ipv4: "0.0.0.0/0", ipv6: "::/0" } as const;
-const NOWHERE = "0.0.0.0";
 
 /** Where Docker has administrators put rules of their own, before those of containers. */
 export const DOCKER_CHAIN: IptablesChain = {
@@ -79,9 +78,6 @@ export function rulesFor(
   const problem = addressProblem(config, grant);
   if (problem !== null) return { ok: false, reason: problem };
   if (grant.kind === "access") return { ok: true, rules: accessRules(config, grant) };
-  if (config.family === "ipv6") {
-    return { ok: false, reason: `NAT is for IPv4 only, not for ${grant.source}` };
-  }
   if (config.ENABLE_IPT_FORWARDING || config.ENABLE_IPT_LOCAL_NAT) {
     return { ok: true, rules: natRules(config, grant) };
   }
@@ -102,9 +98,11 @@ function addressProblem(config: RuleSettings, grant: FirewallGrant): string | nu
   if (destination === null || (names && destination.version !== version)) {
     return `packets to ${grant.destination} cannot come from ${grant.source}`;
   }
-  const target = grant.kind === "nat" ? [grant.nat.host, grant.nat.forcedSource ?? NOWHERE] : [];
-  const wrong = target.find((address) => parseIpv4(address) === null);
-  return wrong === undefined ? null : `${program} opens for IPv4 addresses only, not for ${wrong}`;
+  const target = grant.kind === "nat"
+    ? [grant.nat.host, grant.nat.forcedSource ?? source.text]
+    : [];
+  const wrong = target.find((address) => parseIp(address)?.version !== version);
+  return wrong === undefined ? null : `packets for ${wrong} cannot come from ${source.text}`;
 }
 
 function accessRules(config: RuleSettings, grant: AccessGrant): FirewallRule[] {
@@ -227,7 +225,7 @@ function destinationRule(
     kind: "DNAT",
     chain,
     match: `-p ${PROTOCOL_NUMBERS[protocol]} -s ${source} -d ${destination} --dport ${port}`,
-    option: `--to-destination ${nat.host}:${nat.port}`,
+    option: `--to-destination ${config.family === "ipv6" ? `[${nat.host}]` : nat.host}:${nat.port}`,
     destination,
   });
 }
@@ -266,7 +264,8 @@ function sourceAddress(config: RuleSettings, nat: NatGrant["nat"]): string | nul
   const { SNAT_TRANSLATE_IP: usual } = config;
   if (nat.forcedSource !== null) return nat.forcedSource;
   if (nat.masquerade && !nat.all) return null;
-  return usual !== null && parseIpv4(usual) !== null ? usual : null;
+  const version = config.family === "ipv6" ? 6 : 4;
+  return usual !== null && parseIp(usual)?.version === version ? usual : null;
 }
 
 /** How the log names the ports of a rule that has none. */

@@ -7,8 +7,8 @@ import { commandPlanner } from "./fw_command.ts";
 import { type FirewalldConfig, firewalldPlanner } from "./fw_firewalld.ts";
 import { directPlanner } from "./fw_firewalld_direct.ts";
 import { type IpfwConfig, ipfwPlanner } from "./fw_ipfw.ts";
+import { ip6tablesPlanner } from "./fw_ip6tables.ts";
 import {
-  familyPlanner,
   ip6tablesProgram,
   type IptablesConfig,
   iptablesPlanner,
@@ -101,7 +101,7 @@ function iptablesFor(host: Files, config: FirewallConfig): FirewallPlanner {
   const iptables = ip6tablesFor(host, config);
   if (iptables === null) return ipv4;
   const restore = restoreBeside(host, iptables);
-  const ipv6 = familyPlanner(config, { family: "ipv6", iptables, restore });
+  const ipv6 = ip6tablesPlanner(config, { iptables, restore });
   return bothFamilies(ipv4, ipv6, { needsIpv6: config.IP6TABLES_EXE !== null });
 }
 

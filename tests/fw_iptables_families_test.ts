@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { FirewallGrant } from "../lib/auth_grant.ts";
 import type { FirewallPlanner, FirewallRule, Plan } from "../lib/fw_firewall.ts";
+import { ip6tablesPlanner } from "../lib/fw_ip6tables.ts";
 import { familyPlanner, ip6tablesProgram, type IptablesConfig } from "../lib/fw_iptables.ts";
 import { bothFamilies, together } from "../lib/fw_iptables_families.ts";
 import { DEFAULT_CONFIG, type FakeIptables, fakeIptables } from "./fake_iptables.ts";
@@ -22,7 +23,7 @@ function pair(changes: Partial<IptablesConfig> = {}, needsIpv6 = false): Pair {
   const config = { ...DEFAULT_CONFIG, ...changes };
   const planner = bothFamilies(
     familyPlanner(config, { family: "ipv4", iptables: "iptables", restore: "iptables-restore" }),
-    familyPlanner(config, { family: "ipv6", iptables: "ip6tables", restore: "ip6tables-restore" }),
+    ip6tablesPlanner(config, { iptables: "ip6tables", restore: "ip6tables-restore" }),
     { needsIpv6 },
   );
   return { planner, four: fakeIptables(), six: fakeIptables() };
@@ -130,6 +131,66 @@ Deno.test("without a working ip6tables, IPv4 goes on with a warning unless IPv6 
   assert(!refused.ok);
   assert.match(refused.reason, /^ip6tables: /);
   assert.deepEqual(strict.four.save(), []);
+});
+
+const NAT = {
+  local: false,
+  host: "2001:db8:1::20",
+  port: 2222,
+  all: false,
+  translatesDestination: true,
+  forcedSource: null,
+  masquerade: false,
+};
+
+Deno.test("NAT for IPv6 leads to IPv6 addresses, in ip6tables", () => {
+  const both = pair({
+    ENABLE_IPT_FORWARDING: true,
+    ENABLE_IPT_SNAT: true,
+    SNAT_TRANSLATE_IP: "198.51.100.1",
+  });
+  assert(carryOut(both.planner.setUp(true), both).ok);
+  const knock = grant(IPV6, { kind: "nat", nat: NAT });
+  const texts = rulesOf(both, knock).map(({ family, chain, text }) =>
+    `${family} ${chain} ${text.replace(/-m comment --comment \S+ /, "")}`
+  );
+  assert.deepEqual(texts, [
+    "ipv6 FWKNOP_FORWARD -p 6 -s 2001:db8::10 -d 2001:db8:1::20 --dport 2222 -j ACCEPT",
+    "ipv6 FWKNOP_PREROUTING -p 6 -s 2001:db8::10 -d 2001:db8::1 --dport 22 -j DNAT" +
+    " --to-destination [2001:db8:1::20]:2222",
+    "ipv6 FWKNOP_MASQUERADE -p 6 -s 2001:db8::10 -d 2001:db8:1::20 --dport 2222 -j MASQUERADE",
+  ]);
+  assert(carryOut(both.planner.add(rulesOf(both, knock)), both).ok);
+  assert.equal(both.six.save("nat").filter((line) => line.includes("2001:db8")).length, 2);
+  for (const host of ["198.51.100.20", "name.example"]) {
+    const choice = both.planner.rulesFor(grant(IPV6, { kind: "nat", nat: { ...NAT, host } }));
+    assert.equal(choice.ok, false, host);
+  }
+  assert(carryOut(both.planner.tearDown(), both).ok);
+  assert.deepEqual([both.six.save(), both.six.save("nat")], [[], []]);
+});
+
+Deno.test("a kernel without NAT for IPv6 gives access without it, with a warning", () => {
+  const both = pair({ ENABLE_IPT_FORWARDING: true });
+  const real = both.six.run;
+  const complaint = "can't initialize ip6tables table `nat': Table does not exist";
+  const run: typeof real = (call) =>
+    `${call.args.join(" ")} ${call.stdin ?? ""}`.includes("nat")
+      ? { status: 3, stdout: "", stderr: complaint }
+      : real(call);
+  const natless = { ...both, six: { ...both.six, run } };
+  const outcome = carryOut(both.planner.setUp(true), natless);
+  assert(outcome.ok);
+  assert.deepEqual(outcome.warnings, [`IPv6: NAT is not available: ${complaint}`]);
+  const choice = both.planner.rulesFor(grant(IPV6, { kind: "nat", nat: NAT }));
+  assert(!choice.ok);
+  assert.match(choice.reason, /no NAT for 2001:db8::10: .*Table does not exist/);
+  assert(carryOut(both.planner.add(rulesOf(both, grant(IPV6))), natless).ok);
+  assert.equal(open(both.six).length, 1);
+  // As `spa fw-flush` does it, which has set nothing up.
+  const other = pair({ ENABLE_IPT_FORWARDING: true }).planner;
+  assert.deepEqual(carryOut(other.tearDown(), natless), { ok: true });
+  assert.deepEqual(both.six.save(), []);
 });
 
 Deno.test("a destination rule takes no address of the other family", () => {

@@ -15,6 +15,7 @@ import {
   hasProgram,
   type Lab,
   labMissing,
+  labTool,
   openLab,
   spaCommand,
 } from "./lab.ts";
@@ -118,6 +119,38 @@ function withRules(saved: readonly string[]): string {
   return saved.map((text) => text.split("\n").filter((line) => /^-|FWKNOP/.test(line)).join("\n"))
     .join("\n\n");
 }
+
+onBoth("NAT leads from an IPv6 address to a host behind", async (lab, variant) => {
+  const [inside, inner] = ["2001:db8:1::1", "2001:db8:1::20"] as const;
+  await lab.gateway.must(["sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1"]);
+  for (
+    const [host, address, name] of [[lab.gateway, inside, "inside"], [
+      lab.inner,
+      inner,
+      "eth0",
+    ]] as const
+  ) await host.must(["ip", "address", "add", `${address}/64`, "dev", name, "nodad"]);
+  const forward = "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT";
+  await lab.gateway.must([`ip6tables-${variant}`, ...forward.split(" ")]);
+  const accept = "console.log('listening');" +
+    "for await (const one of Deno.listen({ hostname: '::', port: 2222 })) {" +
+    " console.log(`from ${one.remoteAddr.hostname}`); one.close(); }";
+  const service = lab.inner.start([Deno.execPath(), "eval", accept]);
+  await service.waitFor(/listening/);
+
+  const save = `ip6tables-${variant}-save`;
+  const before = withRules([await savedRules(lab.gateway, save)]);
+  const config = "ENABLE_IPT_FORWARDING Y\nENABLE_IPT_SNAT Y\nSNAT_TRANSLATE_IP 198.51.100.1\n";
+  const gateway = await startGateway(lab, await filesFor(lab, variant, config));
+  strictEqual(await probe(lab, 8022, GATEWAY), "filtered");
+  const knock = knockPacket("tcp/8022", CLIENT, { messageType: 2, natAccess: `${inner},2222` });
+  await lab.client.must(labTool("send_udp", "--from=::", GATEWAY, "62201", knock));
+  await gateway.waitFor(/Added DNAT rule to FWKNOP_PREROUTING for 2001:db8::2 -> 2001:db8::1 /);
+  strictEqual(await probe(lab, 8022, GATEWAY), "open");
+  await service.waitFor(new RegExp(`from ${inside}\n`));
+  await gateway.stop();
+  strictEqual(withRules([await savedRules(lab.gateway, save)]), before);
+});
 
 onBoth("fw-flush takes the rules of both IP versions away", async (lab, variant) => {
   const save6 = `ip6tables-${variant}-save`;
