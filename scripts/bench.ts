@@ -22,12 +22,14 @@ import {
 } from "./bench_result.ts";
 
 const USAGE =
-  `usage: scripts/bench [--hostile] [--quick] [--only fwknopd|spa] [--nftables] [--json FILE]
+  `usage: scripts/bench [--hostile] [--quick] [--only fwknopd|spa] [--nftables] [--together]
+                     [--json FILE]
 
   --quick      fewer rounds and a burst of 100: half a minute instead of two and a half
   --hostile    measure under attack: floods, 5,000 stanzas, a long digest cache; four minutes
   --only NAME  measure one program
   --nftables   measure spa with FIREWALL_TYPE nftables
+  --together   measure spa with PRIVSEP N, in one process
   --json FILE  where the figures go (default: dist/bench.json)
 
 Needs root, network namespaces, iptables, fwknop and fwknopd. SPA_EXECUTABLE names
@@ -54,18 +56,22 @@ function readRequest(args: string[]): Request | "help" | null {
         quick: { type: "boolean", default: false },
         only: { type: "string" },
         nftables: { type: "boolean", default: false },
+        together: { type: "boolean", default: false },
         json: { type: "string", default: new URL("../dist/bench.json", import.meta.url).pathname },
         help: { type: "boolean", short: "h", default: false },
       },
     });
     if (values.help) return "help";
-    const { hostile, nftables, only = nftables ? "spa" : undefined } = values;
+    const { hostile, nftables, together } = values;
+    const ours = nftables || together;
+    const { only = ours ? "spa" : undefined } = values;
     const programs = PROGRAM_NAMES.filter((name) => name === (only ?? name));
-    if (programs.length === 0 || (nftables && programs.includes("fwknopd"))) return null;
+    if (programs.length === 0 || (ours && programs.includes("fwknopd"))) return null;
     const plan: Plan = {
       ...values.quick ? QUICK : FULL,
       hostile,
       firewall: nftables ? "nftables" : "iptables",
+      together,
     };
     return { plan, programs, json: values.json };
   } catch {

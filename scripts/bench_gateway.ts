@@ -5,7 +5,7 @@ import { ADDRESSES, GATEWAY_INTERFACE, type Lab, spaCommand } from "../tests/lab
 import { must, type Watched } from "../tests/lab/process.ts";
 import type { GeneratedKeys } from "../mod.ts";
 import type { Answer, Order } from "./bench_probe.ts";
-import type { ProgramName } from "./bench_result.ts";
+import type { Plan, ProgramName } from "./bench_result.ts";
 
 /** Ports that the hidden service answers on; each round takes a new one. */
 export const SERVICE_PORTS = { first: 5001, last: 5400 } as const;
@@ -43,12 +43,12 @@ const FIREWALL_LINES = {
 export async function writeConfiguration(
   lab: Lab,
   keys: GeneratedKeys,
-  firewall: keyof typeof FIREWALL_LINES,
+  { firewall = "iptables", together = false }: Pick<Plan, "firewall" | "together">,
 ): Promise<void> {
   const write = (name: string, text: string): Promise<void> =>
     Deno.writeTextFile(`${lab.directory}/${name}`, text, { mode: 0o600 });
   const keyLines = `KEY_BASE64 ${keys.keyBase64}\nHMAC_KEY_BASE64 ${keys.hmacKeyBase64}\n`;
-  await write("fwknopd.conf", FIREWALL_LINES[firewall]);
+  await write("fwknopd.conf", FIREWALL_LINES[firewall] + (together ? "PRIVSEP N\n" : ""));
   await write("access.conf", `SOURCE ANY\n${keyLines}FW_ACCESS_TIMEOUT 30\n`);
   await write(
     "fwknoprc",

@@ -72,7 +72,7 @@ async function measureInLab(
   signal: AbortSignal,
 ): Promise<void> {
   const keys = makeKeys();
-  await writeConfiguration(lab, keys, plan.firewall ?? "iptables");
+  await writeConfiguration(lab, keys, plan);
   await startService(lab);
   const probe = startProbe(lab, signal);
   const { packet, replayed, knock } = createKnocks(probe, keys);

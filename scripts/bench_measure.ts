@@ -67,7 +67,7 @@ async function measureInLab(
   signal: AbortSignal,
 ): Promise<void> {
   const keys = makeKeys();
-  await writeConfiguration(lab, keys, plan.firewall ?? "iptables");
+  await writeConfiguration(lab, keys, plan);
   await startService(lab);
   const probe = startProbe(lab, signal);
   let port: number = SERVICE_PORTS.first;
@@ -102,6 +102,8 @@ async function measureInLab(
     record("packetToOpen", await rounds(plan.rounds, packetRound));
     record("knockToOpen", await rounds(plan.rounds, knockRound));
   });
+
+  record("start", await timeStarts(program, lab, plan.rounds >> 2));
 
   const udpAccept = ["INPUT", "-p", "udp", "--dport", "62201", "-j", "ACCEPT"];
   await lab.gateway.must(["iptables", "-A", ...udpAccept]);
@@ -156,6 +158,19 @@ export async function rounds(
     if (milliseconds !== null) samples.push(milliseconds);
   }
   return { kind: "latency", samples, lost: count - samples.length };
+}
+
+/** From the command to the line that says that packets are received. */
+async function timeStarts(program: ProgramName, lab: Lab, count: number): Promise<Outcome> {
+  const samples: number[] = [];
+  for (let index = 0; index < count; index++) {
+    const begin = performance.now();
+    await withDaemon(program, lab, [], () => {
+      samples.push(performance.now() - begin);
+      return Promise.resolve();
+    });
+  }
+  return { kind: "latency", samples, lost: 0 };
 }
 
 /** Sends the packets and follows the daemon's log until each has its grant. */

@@ -16,6 +16,7 @@ export const MEASUREMENTS = {
   knockToOpen: "knock → open",
   knockToWire: "knock → packet on the wire",
   burst: "burst of valid knocks",
+  start: "start of the server",
   memoryIdle: "memory, idle",
   memoryFull: "memory with the burst's grants open",
   idle: "work while idle",
@@ -140,6 +141,8 @@ export interface Plan {
   readonly hostile?: boolean;
   /** The firewall of spa; fwknopd has iptables only. */
   readonly firewall?: "iptables" | "nftables";
+  /** Whether spa runs without separation of privileges. */
+  readonly together?: boolean;
 }
 
 /** The results of one program. */

@@ -69,7 +69,7 @@ function every(seconds: number): () => boolean {
 
 async function soak(plan: Plan, lab: Lab, signal: AbortSignal): Promise<Result> {
   const keys = makeKeys();
-  await writeConfiguration(lab, keys, plan.firewall);
+  await writeConfiguration(lab, keys, plan);
   const accessFile = `${lab.directory}/access.conf`;
   const access = (await Deno.readTextFile(accessFile)).replace(/TIMEOUT \d+/, `TIMEOUT ${TIMEOUT}`);
   const other = makeKeys();
