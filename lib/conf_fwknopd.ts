@@ -2,6 +2,7 @@
 // configuration, with everything that is wrong or without effect.
 
 import { ACCESS_VARIABLES } from "./conf_access_variables.ts";
+import { queueFaults, uselessSources } from "./conf_capture.ts";
 import { parseFirewallType } from "./conf_firewall.ts";
 import { checkIpfwSet, checkOwners, settleFirewall } from "./conf_firewall_settle.ts";
 import {
@@ -21,7 +22,6 @@ import {
   serverVariableNames,
   type SyslogFacility,
 } from "./conf_fwknopd_variables.ts";
-import { queueFaults } from "./conf_nfqueue.ts";
 import { parseHiddenPorts, parseNftChains, parseNftMark } from "./conf_nftables.ts";
 import { errorAt, type Place, type Problem, sortProblems, warningAt } from "./conf_problem.ts";
 import {
@@ -342,6 +342,9 @@ function crossChecks(
     problems.push(faultAt(at(name), failed(0, String(active), why, "use two set numbers").fault));
   }
   for (const { name, fault } of queueFaults(config)) problems.push(faultAt(at(name), fault));
+  for (const { name, because } of uselessSources(config)) {
+    problems.push(warningAt(at(name).place, `${name} has no effect with ${because}`));
+  }
   return problems;
 }
 

@@ -116,19 +116,6 @@ export function openSource(
   if (config.PCAP_FILE !== null) {
     return openPcapFileSource(native, config.PCAP_FILE, config.PCAP_FILTER);
   }
-  const source = openNetworkSource(native, config, options, log, reopening, lent);
-  if (!config.ENABLE_TCP_SERVER) return source;
-  return withTcpServer(source, { host, log, timer: systemTimer, port: config.TCPSERV_PORT });
-}
-
-function openNetworkSource(
-  native: Native,
-  config: ServerConfig,
-  options: GatewayOptions,
-  log: Log,
-  reopening: Reopening | null,
-  lent: LentQueue | null,
-): CaptureSource {
   if (config.ENABLE_NFQ_CAPTURE) {
     const { NFQ_QUEUE_NUMBER: number } = config;
     const queue = lent === null
@@ -137,7 +124,7 @@ function openNetworkSource(
     return queueSource(native, log, number, queue);
   }
   if (config.ENABLE_UDP_SERVER) return openUdpSource(native, config.UDPSERV_PORT);
-  return openInterfaces(native, log, {
+  const source = openInterfaces(native, log, {
     interfaces: listOf(config.PCAP_INTF),
     endsWithInterface: config.EXIT_AT_INTF_DOWN,
     reopening,
@@ -148,6 +135,9 @@ function openNetworkSource(
     anyDirection: options.anyDirection || config.ENABLE_PCAP_ANY_DIRECTION,
     bufferBytes: config.PCAP_BUFFER_SIZE * MEBIBYTE,
   });
+  // What its clients send is seen by libpcap alone.
+  if (!config.ENABLE_TCP_SERVER) return source;
+  return withTcpServer(source, { host, log, timer: systemTimer, port: config.TCPSERV_PORT });
 }
 
 /** The names in a list with commas, each once. */
@@ -208,23 +198,14 @@ export async function checkConfiguredFirewall(
 }
 
 /** The variables that a netfilter queue depends on; its rule is the firewall's. */
-const QUEUE_VARIABLES = [
-  "ENABLE_NFQ_CAPTURE",
-  "NFQ_QUEUE_NUMBER",
-  "ENABLE_TCP_SERVER",
-  "TCPSERV_PORT",
-] as const;
-/** The variables that a UDP server depends on, with a TCP server beside it. */
-const SERVER_VARIABLES_OF_CAPTURE = [
-  "ENABLE_NFQ_CAPTURE",
-  "ENABLE_UDP_SERVER",
-  "UDPSERV_PORT",
-  "ENABLE_TCP_SERVER",
-  "TCPSERV_PORT",
-] as const;
-/** The variables that sniffing depends on. */
+const QUEUE_VARIABLES = ["ENABLE_NFQ_CAPTURE", "NFQ_QUEUE_NUMBER"] as const;
+/** The variables that a UDP server depends on. */
+const UDP_VARIABLES = ["ENABLE_NFQ_CAPTURE", "ENABLE_UDP_SERVER", "UDPSERV_PORT"] as const;
+/** The variables that sniffing depends on, with a TCP server beside it. */
 const SNIFFING_VARIABLES = [
-  ...SERVER_VARIABLES_OF_CAPTURE,
+  ...UDP_VARIABLES,
+  "ENABLE_TCP_SERVER",
+  "TCPSERV_PORT",
   "PCAP_INTF",
   "PCAP_FILE",
   "PCAP_FILTER",
@@ -244,7 +225,7 @@ export function captureKey(config: ServerConfig): string {
 function variablesOfCapture(config: ServerConfig): readonly ServerVariableName[] {
   if (config.PCAP_FILE !== null) return SNIFFING_VARIABLES;
   if (config.ENABLE_NFQ_CAPTURE) return QUEUE_VARIABLES;
-  return config.ENABLE_UDP_SERVER ? SERVER_VARIABLES_OF_CAPTURE : SNIFFING_VARIABLES;
+  return config.ENABLE_UDP_SERVER ? UDP_VARIABLES : SNIFFING_VARIABLES;
 }
 
 /** Equal keys mean that one set of chains does for both configurations. */

@@ -211,6 +211,14 @@ Deno.test("what has no effect is a warning that names it", () => {
       /f\.conf:2:1: warning: ENABLE_FIREWD_SNAT has no effect with ENABLE_FIREWD_DIRECT N/,
     ],
     ["FAULT_INJECTION_TAG x", /FAULT_INJECTION_TAG has no effect, here as in fwknopd/],
+    [
+      "ENABLE_TCP_SERVER Y\nENABLE_UDP_SERVER Y",
+      /f\.conf:1:1: warning: ENABLE_TCP_SERVER has no effect with ENABLE_UDP_SERVER/,
+    ],
+    [
+      "ENABLE_NFQ_CAPTURE Y\nENABLE_UDP_SERVER Y",
+      /f\.conf:2:1: warning: ENABLE_UDP_SERVER has no effect with ENABLE_NFQ_CAPTURE/,
+    ],
     ["CONFIG_FILE x", /CONFIG_FILE has no effect in a file/],
     ["NFT_ATTACH inet filter input", /NFT_ATTACH has no effect without FIREWALL_TYPE nftables/],
     [

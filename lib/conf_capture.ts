@@ -1,4 +1,5 @@
-// The names that the NFQ_ variables give: they go into the firewall's own language.
+// Where knocks come from: the names that the NFQ_ variables give, which go into the firewall's own
+// language, and what one way to see knocks makes of the others.
 
 import type { ServerConfig, ServerVariableName } from "./conf_fwknopd_variables.ts";
 import type { TextFault } from "./net_list.ts";
@@ -28,4 +29,19 @@ export function queueFaults(config: ServerConfig): readonly QueueFault[] {
     if (text === null || pattern.test(text)) return [];
     return [{ name, fault: { offset: 0, value: text, why: `Invalid ${name}`, hint } }];
   });
+}
+
+/**
+ * The ways to see knocks that are asked for and yet not gone, since another comes before them: a
+ * queue, then a UDP socket, then libpcap, which alone sees what a TCP server makes clients send.
+ */
+export function uselessSources(
+  config: ServerConfig,
+): readonly { readonly name: ServerVariableName; readonly because: ServerVariableName }[] {
+  const [used, ...others] = ([
+    "ENABLE_NFQ_CAPTURE",
+    "ENABLE_UDP_SERVER",
+    "ENABLE_TCP_SERVER",
+  ] as const).filter((name) => config[name]);
+  return used === undefined ? [] : others.map((name) => ({ name, because: used }));
 }
