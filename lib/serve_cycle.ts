@@ -5,7 +5,7 @@ import { type CommandLine, cycleCommands } from "./auth_command.ts";
 import type { CycleGrant } from "./auth_grant.ts";
 import type { Stanza } from "./conf_access.ts";
 import { type Host, reasonOf } from "./host.ts";
-import type { CommandRunner } from "./serve_command.ts";
+import type { CommandOutcome, CommandRunner } from "./serve_command.ts";
 import type { CycleFile, PendingClose } from "./serve_cycle_file.ts";
 import type { Log } from "./serve_log.ts";
 import { LONGEST_WAIT, systemTimer, type Timer } from "./serve_timer.ts";
@@ -37,6 +37,17 @@ export interface Cycles {
   stop(closeAll: boolean): Promise<void>;
 }
 
+/** Seconds to the next try of a closing command that did not run to its end, doubled each time. */
+const RETRY_FIRST = 10;
+const RETRY_LIMIT = 3600;
+/** The exit status of a program that could not be started, and of ssh(1) without a connection. */
+const NOT_RUN = 255;
+
+/** Other failures may mean that what was to be closed is closed already. */
+function ranToItsEnd({ returned, status }: CommandOutcome): boolean {
+  return returned <= 0 && status !== NOT_RUN;
+}
+
 /** Cycles of which none is open. */
 export function createCycles(parts: CycleParts): Cycles {
   const { host, log, opener, closer, file } = parts;
@@ -44,6 +55,9 @@ export function createCycles(parts: CycleParts): Cycles {
   /** What is open, with the function that ends the wait for its end. */
   const pending = new Map<PendingClose, () => void>();
   const closing = new Set<Promise<void>>();
+  /** How often a closing command has not run to its end. */
+  const failures = new Map<PendingClose, number>();
+  let stopping = false;
 
   async function open(stanza: Stanza, grant: CycleGrant, prefix: string): Promise<void> {
     const commands = cycleCommands(stanza, grant);
@@ -78,13 +92,13 @@ export function createCycles(parts: CycleParts): Cycles {
   }
 
   /** Closes at a time of the monotonic clock, in milliseconds. */
-  function wait(close: PendingClose, deadline: number): void {
+  function wait(close: PendingClose, deadline: number, why = "Timer expired"): void {
     const left = Math.ceil(deadline - host.monotonic());
     if (left > 0) {
-      const cancel = timer(Math.min(left, LONGEST_WAIT), () => wait(close, deadline));
+      const cancel = timer(Math.min(left, LONGEST_WAIT), () => wait(close, deadline, why));
       pending.set(close, cancel);
     } else {
-      beginClosing(close, "Timer expired");
+      beginClosing(close, why);
     }
   }
 
@@ -97,24 +111,35 @@ export function createCycles(parts: CycleParts): Cycles {
   async function runClose(close: PendingClose, why: string): Promise<void> {
     const prefix = `[${close.source}] (stanza #${close.stanza})`;
     log.info(`${prefix} ${why}, running CMD_CYCLE_CLOSE command: ${close.line.text}`);
-    const ended = await run(closer, prefix, "CMD_CYCLE_CLOSE", close.line);
-    if (ended) await file.remove(close);
+    const outcome = await run(closer, prefix, "CMD_CYCLE_CLOSE", close.line);
+    if (outcome === null) return;
+    if (ranToItsEnd(outcome)) {
+      failures.delete(close);
+      return await file.remove(close);
+    }
+    // What it was to close is still open. It stays in the file, so that a later run closes it, too.
+    if (stopping) return;
+    const failed = (failures.get(close) ?? 0) + 1;
+    failures.set(close, failed);
+    const seconds = Math.min(RETRY_LIMIT, RETRY_FIRST * 2 ** (failed - 1));
+    log.error(`${prefix} CMD_CYCLE_CLOSE has not closed anything, trying again in ${seconds} s`);
+    wait(close, host.monotonic() + seconds * 1000, "Trying again");
   }
 
-  /** False when the runner was stopped before the command had run to its end. */
+  /** Null when the runner was stopped before the command had run to its end. */
   async function run(
     runner: CycleParts["closer"],
     prefix: string,
     name: string,
     line: CommandLine,
-  ): Promise<boolean> {
+  ): Promise<CommandOutcome | null> {
     const outcome = await runner.run(prefix, line, null);
-    if (outcome === null) return false;
+    if (outcome === null) return null;
     const { returned, status } = outcome;
     if (returned !== 0 || status !== 0) {
       log.warning(`${prefix} ${name}: command returned ${returned}, pid_status: ${status}`);
     }
-    return true;
+    return outcome;
   }
 
   return {
@@ -126,6 +151,7 @@ export function createCycles(parts: CycleParts): Cycles {
     },
     open,
     async stop(closeAll) {
+      stopping = true;
       for (const [close, cancel] of [...pending]) {
         cancel();
         if (closeAll) beginClosing(close, "Shutting down");

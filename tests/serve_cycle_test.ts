@@ -178,6 +178,53 @@ Deno.test("commands that fail are told, and a cycle is closed all the same", asy
   strictEqual(bench.ran().length, 2);
 });
 
+/** Ends of a closing command after which what it was to close is still open. */
+const NOT_CLOSED = [
+  ["was ended for its time", { signal: 15 }],
+  ["ended with the status of an ssh that found no host", { status: 255 }],
+] as const;
+
+for (const [name, end] of NOT_CLOSED) {
+  Deno.test(`a closing command that ${name} runs again, later each time, until it has closed`, async () => {
+    const bench = makeBench();
+    let works = false;
+    bench.onStart = (command) => {
+      if (command.text.startsWith("/bin/close") && !works) command.end(end);
+      else command.end();
+    };
+    await bench.request(60);
+    await bench.advance(60_000);
+    for (const [index, seconds] of [10, 20, 40].entries()) {
+      strictEqual(
+        bench.lines.at(-1),
+        `error ${CLOSE} CMD_CYCLE_CLOSE has not closed anything, trying again in ${seconds} s`,
+      );
+      await bench.advance(seconds * 1000 - 1);
+      strictEqual(bench.ran().length, 2 + index);
+      if (index === 2) works = true;
+      await bench.advance(1);
+      strictEqual(bench.ran().length, 3 + index);
+    }
+    await bench.advance(1_000_000);
+    strictEqual(bench.ran().length, 5);
+    await stop(bench);
+    strictEqual(bench.files.size, 0);
+  });
+}
+
+Deno.test("a closing command that cannot be run before the stop is left to the next run", async () => {
+  const bench = makeBench();
+  bench.onStart = ({ text, end }) => end({ status: text.startsWith("/bin/open") ? 0 : 255 });
+  await bench.request(60);
+  await bench.advance(60_000);
+  await stop(bench);
+  strictEqual(bench.ran().length, 3);
+  const next = makeBench({ files: bench.files, time: TIME + 3600 });
+  next.cycles.start();
+  await next.advance(0);
+  deepStrictEqual(next.ran(), ["/bin/close 192.0.2.99 22"]);
+});
+
 Deno.test("the stop closes what is open, and leaves no file behind", async () => {
   const bench = makeBench();
   await bench.request(60, 22, 443);
