@@ -88,12 +88,18 @@ export function readNat(
       `set ${own}_FORWARDING Y in ${config.CONFIG_FILE}`,
     );
   }
-  const ipv6 = config.FIREWALL_TYPE === "nftables" || config.FIREWALL_TYPE === "auto";
+  const { FIREWALL_TYPE: type } = config;
+  const ipv6 = type === "nftables" || type === "auto";
   const FORCE_SNAT = reader.read("FORCE_SNAT", (text) => parseNatAddress(text, ipv6));
   const FORCE_MASQUERADE = reader.flag("FORCE_MASQUERADE");
   const FORWARD_ALL = reader.flag("FORWARD_ALL");
   const DISABLE_DNAT = reader.flag("DISABLE_DNAT");
   const target = reader.read("FORCE_NAT", (text) => parseNatTarget(text, ipv6));
+  const setting = reader.settings.get("FORCE_NAT");
+  if (setting !== undefined && forwards && !config.ENABLE_IPT_FORWARDING && type === "nftables") {
+    const message = "FORCE_NAT answers only requests for local NAT, as nftables forwards nothing";
+    reader.warn(setting, message, `set ENABLE_IPT_FORWARDING Y in ${config.CONFIG_FILE}`);
+  }
   const translatesSource = FORCE_SNAT !== null || FORCE_MASQUERADE;
   const implied = translatesSource && !reader.settings.has("FORCE_NAT");
   if (implied && !FORWARD_ALL) {

@@ -290,6 +290,17 @@ Deno.test("FORCE_NAT and FORCE_SNAT are IPv6 addresses only where nftables trans
   );
 });
 
+Deno.test("a FORCE_NAT that nftables would not forward for is a warning", () => {
+  const server = "FIREWALL_TYPE nftables\nENABLE_IPT_LOCAL_NAT Y";
+  const told = finding("FORCE_NAT 192.0.2.1 80", "warning", server);
+  assert.match(
+    told,
+    /FORCE_NAT answers only requests for local NAT.*\nhint: set ENABLE_IPT_FORWARDING/,
+  );
+  const forwards = `${server}\nENABLE_IPT_FORWARDING Y`;
+  assert.deepEqual(stanzaOf("FORCE_NAT 192.0.2.1 80", forwards).FORCE_NAT?.port, 80);
+});
+
 Deno.test("errors of NAT settings name what is wrong", () => {
   const cases: [lines: string, expected: RegExp][] = [
     ["FORCE_NAT a a", /a\.conf:4:11: .*invalid FORCE_NAT arg 'a a', need <IP> <PORT>/],
