@@ -209,7 +209,7 @@ export interface Native {
   readonly libc: Libc;
   openPcap(options: PcapOptions): PcapCapture;
   openPcapFile(path: string, filter: string): PcapCapture;
-  /** Null when libnftables is not installed. */
+  /** The same each time; null when libnftables is not installed. */
   openNftables(): Nftables | null;
   openPacketQueue(options: QueueOptions): PacketQueue;
   /** The reading end of a queue that the process which started this one has opened. */

@@ -1,5 +1,6 @@
 // The real `Host`, on Deno.
 
+import type { Nftables } from "../ffi/libnftables.ts";
 import type {
   AddressFamily,
   BytesCall,
@@ -33,6 +34,7 @@ export function denoHost(): Host {
   const encoder = new TextEncoder();
   /** Stands still while the machine sleeps; the C library has one that does not. */
   let clock = (): number => performance.now();
+  let nftables: Nftables | null = null;
   return {
     pid: Deno.pid,
     uid: Deno.uid() ?? 0,
@@ -78,7 +80,8 @@ export function denoHost(): Host {
       const libraries = await native();
       const ahead = clock() - libraries.libc.sinceBoot();
       clock = () => libraries.libc.sinceBoot() + ahead;
-      return libraries;
+      // One context serves all: a later one would not use the memory of an earlier one again.
+      return { ...libraries, openNftables: () => nftables ??= libraries.openNftables() };
     },
     startCopy,
     startPart,
