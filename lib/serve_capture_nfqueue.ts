@@ -15,8 +15,8 @@ export interface QueueSettings {
   readonly length: number;
 }
 
-/** Enough for some two thousand packets of a knock's size. */
-const BUFFER_BYTES = 4 << 20;
+/** For each packet that may wait; the kernel doubles it (socket(7)), and a knock takes less. */
+const BYTES_PER_PACKET = 1024;
 /** What the kernel answers to a verdict by who may not give any. */
 const EPERM = 1;
 
@@ -46,7 +46,7 @@ export function openQueue(
   { number, length }: QueueSettings,
 ): PacketQueue {
   try {
-    return native.openPacketQueue({ number, length, bufferBytes: BUFFER_BYTES });
+    return native.openPacketQueue({ number, length, bufferBytes: length * BYTES_PER_PACKET });
   } catch (error) {
     const missing = error instanceof Error && error.name === "QueueMissingError";
     throw new CaptureError(
