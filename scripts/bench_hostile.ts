@@ -251,6 +251,5 @@ async function writeDigests(path: string): Promise<void> {
 async function measureStall(stanzas: number): Promise<Outcome> {
   const [program = "", ...args] = benchTool("bench_stall", String(stanzas));
   const { stdout } = await new Deno.Command(program, { args }).output();
-  const { atRest, flooded } = JSON.parse(new TextDecoder().decode(stdout));
-  return { kind: "stall", atRest: Math.max(...atRest), samples: flooded };
+  return { kind: "stall", samples: JSON.parse(new TextDecoder().decode(stdout)) };
 }

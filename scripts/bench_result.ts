@@ -100,10 +100,8 @@ export type Outcome =
   | { readonly kind: "duration"; readonly milliseconds: number }
   | {
     readonly kind: "stall";
-    /** Milliseconds by which timers were late under load. */
+    /** Milliseconds of processor time between two turns of the timers. */
     readonly samples: readonly number[];
-    /** The most without load. */
-    readonly atRest: number;
   }
   | {
     readonly kind: "burst";
@@ -193,9 +191,10 @@ export function formatOutcome(outcome: Outcome | undefined): string {
       return `${opened}${median} (sent: ${Math.round(rate)}/s; ${work})`;
     }
     case "stall": {
-      const { samples, atRest } = outcome;
-      const [most, p99, median] = [1, 0.99, 0.5].map((part) => number(quantile(samples, part)));
-      return `${most} ms (99 %: ${p99}, median: ${median}; at rest: ${number(atRest)})`;
+      const [most, p99, median] = [1, 0.99, 0.5].map((part) =>
+        number(quantile(outcome.samples, part))
+      );
+      return `${most} ms of a core (99 %: ${p99}, median: ${median})`;
     }
     case "duration":
       return `${number(outcome.milliseconds)} ms`;

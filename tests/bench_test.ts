@@ -45,8 +45,8 @@ const CELLS: readonly (readonly [Outcome | undefined, string])[] = [
   ],
   [{ kind: "duration", milliseconds: 812.4 }, "812 ms"],
   [
-    { kind: "stall", samples: [0.5, 2, 11], atRest: 0.25 },
-    "11.0 ms (99 %: 11.0, median: 2.00; at rest: 0.25)",
+    { kind: "stall", samples: [0.5, 2, 11] },
+    "11.0 ms of a core (99 %: 11.0, median: 2.00)",
   ],
   [
     { kind: "burst", sent: 100, opened: 90, seconds: 4 },
