@@ -1,9 +1,11 @@
-import { ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import { createFailureLimiter, type FailureRates } from "../lib/auth_limit.ts";
 import { type IpAddress, ipFromValue, parseIp } from "../lib/net_address.ts";
 import { encodePacket } from "../lib/spa_packet.ts";
+import { spaError } from "../lib/spa_error.ts";
 import { openBench, stanzasOf } from "./gateway_fixture.ts";
+import { loadQuirks, vectorBytes } from "./vectors.ts";
 
 function address(text: string): IpAddress {
   const parsed = parseIp(text);
@@ -157,4 +159,32 @@ Deno.test("knocks of a source that is not failing are never counted against it",
     serverText: "NO_HMAC_SOURCE_FAIL_RATE 1\nNO_HMAC_FAIL_RATE 1\n",
   });
   for (let salt = 1; salt < 50; salt++) strictEqual(bench.send(packet(salt, false)), "granted");
+});
+
+Deno.test("without HMAC, junk from one source has gpg run only so often", async () => {
+  const message = loadQuirks().find(({ name }) => name === "gpg-plain-gpg")?.packets_b64.at(-1);
+  const wire = String.fromCharCode(...vectorBytes(message ?? ""));
+  let runs = 0;
+  const bench = openBench(
+    stanzasOf(
+      "SOURCE ANY\nGPG_HOME_DIR /gpg\nGPG_DECRYPT_ID 01234567\nGPG_ALLOW_NO_PW Y\nGPG_DISABLE_SIG Y\n",
+    ),
+    {
+      time: TIME,
+      serverText: RATES,
+      decrypt: () => {
+        runs++;
+        const error = spaError("FKO_ERROR_GPGME_DECRYPT_FAILED");
+        return Promise.resolve({ ok: false, error, detail: "" });
+      },
+    },
+  );
+  const verdicts: string[] = [];
+  for (let count = 0; count < 30; count++) {
+    verdicts.push(await bench.sendForGpg(wire, "192.0.2.66"));
+  }
+  deepStrictEqual(new Set(verdicts.slice(0, 20)), new Set(["undecodable"]));
+  deepStrictEqual(new Set(verdicts.slice(20)), new Set(["rate-limited"]));
+  strictEqual(runs, 20);
+  strictEqual(await bench.sendForGpg(wire, "192.0.2.67"), "undecodable");
 });
