@@ -49,8 +49,10 @@ export class CaptureError extends Error {
 
 /** Packets taken at a time. */
 const BATCH = 64;
-/** Milliseconds after which a flood leaves a turn to firewall, timers and signals; a turn costs one. */
+/** Milliseconds after which a flood leaves a turn to timers and signals; a turn costs two. */
 const TURN = 10;
+/** The same where the firewall has its turns, too: it takes several of them to open a port. */
+export const SHARED_TURN = 4;
 
 /**
  * Hands over datagrams until the source is stopped or `packetLimit` packets have been taken.
@@ -59,6 +61,7 @@ const TURN = 10;
  * clock is looked at after each: others wait for one of them at most when a turn is over.
  *
  * @param packetLimit 0 for no limit
+ * @param turn milliseconds after which others have a turn
  * @param monotonic milliseconds from some start
  * @returns what ended it
  */
@@ -66,12 +69,13 @@ export async function runCapture(
   source: CaptureSource,
   packetLimit: number,
   take: (datagram: Datagram) => void,
+  turn: number = TURN,
   monotonic: () => number = () => performance.now(),
 ): Promise<"stopped" | "limit"> {
   const batch: Datagram[] = [];
   let taken = 0;
   while (await source.wait()) {
-    let turnEnds = monotonic() + TURN;
+    let turnEnds = monotonic() + turn;
     for (;;) {
       const room = packetLimit === 0 ? BATCH : Math.min(BATCH, packetLimit - taken);
       let count = 0;
@@ -84,14 +88,14 @@ export async function runCapture(
           take(datagram);
           if (monotonic() < turnEnds) continue;
           await nextTurn();
-          turnEnds = monotonic() + TURN;
+          turnEnds = monotonic() + turn;
         }
       }
       if (packetLimit !== 0 && taken >= packetLimit) return "limit";
       if (count < room) break;
       if (monotonic() < turnEnds) continue;
       await nextTurn();
-      turnEnds = monotonic() + TURN;
+      turnEnds = monotonic() + turn;
     }
   }
   return "stopped";

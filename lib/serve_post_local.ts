@@ -4,7 +4,7 @@ import type { Policy } from "./auth_decide.ts";
 import type { Rules } from "./auth_grant_check.ts";
 import type { ReplayMemory } from "./auth_replay.ts";
 import type { Native } from "./host.ts";
-import { type CaptureSource, runCapture } from "./serve_capture.ts";
+import { type CaptureSource, runCapture, SHARED_TURN } from "./serve_capture.ts";
 import type { Post, PostParts } from "./serve_post.ts";
 import { createSentry } from "./serve_sentry.ts";
 import { captureKey, openSource, policyOf, rulesOf, type Settings } from "./serve_settings.ts";
@@ -48,7 +48,9 @@ export function openLocalPost(parts: PostParts, native: Native, replays: ReplayM
         },
       };
       const left = options.packetLimit === 0 ? 0 : options.packetLimit - taken;
-      const ended = left < 0 ? "limit" : await runCapture(counted, left, sentry.receive);
+      const ended = left < 0
+        ? "limit"
+        : await runCapture(counted, left, sentry.receive, SHARED_TURN);
       if (ended === "limit" || stopped || replacement === null) return ended;
       source.close();
       source = replacement;

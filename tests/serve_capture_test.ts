@@ -65,7 +65,7 @@ Deno.test("runCapture() lets timers run while packets keep coming", async () => 
   setTimeout(tick, 0);
   let milliseconds = 0;
   const clock = (): number => milliseconds++;
-  strictEqual(await runCapture(endless, 0, () => {}, clock), "stopped");
+  strictEqual(await runCapture(endless, 0, () => {}, 5, clock), "stopped");
   strictEqual(timersRun, 3);
   ok(milliseconds < 100, "a turn takes a few milliseconds");
 });
@@ -87,10 +87,16 @@ Deno.test("runCapture() leaves timers their turn within a batch of datagrams tha
     if (seen < 64) setTimeout(look, 0);
   };
   setTimeout(look, 0);
-  await runCapture(source, 0, () => {
-    seen++;
-    now += 4;
-  }, () => now);
+  await runCapture(
+    source,
+    0,
+    () => {
+      seen++;
+      now += 4;
+    },
+    10,
+    () => now,
+  );
   strictEqual(seen, 64);
   ok(turns.length > 8, `turns after ${turns.join(", ")} datagrams`);
 });
