@@ -211,6 +211,23 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     return yield* listSets(program, sets.filter((set) => has(ruleset, set)));
   }
 
+  /** Asks for few elements by their keys, which takes no longer in a full set. */
+  function* missing(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]> {
+    if (rules.length > FEW_ELEMENTS) {
+      const chains = yield* list();
+      if (chains.some(({ problem }) => problem !== null)) return [];
+      const there = new Set(chains.flatMap((chain) => chain.rules).map(identityOf));
+      return rules.filter((rule) => !there.has(identityOf(rule)));
+    }
+    const results = yield rules.map(({ table, chain, text }) =>
+      scriptCall(program, [`get element ${table} ${chain} { ${keyOf(text)} }`])
+    );
+    return rules.filter((_, index) => {
+      const result = results[index];
+      return result !== undefined && result.status !== 0 && NO_ELEMENT.test(result.stderr);
+    });
+  }
+
   return {
     name: "nftables",
     flushAtStart: config.FLUSH_IPT_AT_INIT,
@@ -229,7 +246,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
       return { removed: rules, missing: [], failed: [], reason: "" };
     },
     close,
-    missing: (rules) => missingElements(program, rules),
+    missing,
     *tearDown(): Plan<TearDownOutcome> {
       const found = yield* readRuleset(program);
       if (!found.ok) return found;
@@ -247,22 +264,8 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
 
 /** What the kernel says of an element that is not there. */
 const NO_ELEMENT = /No such file|does not exist/;
-
-/** Asks for each element by its key, which takes no longer in a full set. */
-function* missingElements(
-  program: string,
-  rules: readonly FirewallRule[],
-): Plan<readonly FirewallRule[]> {
-  const results = yield rules.map((rule) => scriptCall(program, [`get ${wordsFor(rule)}`]));
-  return rules.filter((_, index) => {
-    const result = results[index];
-    return result !== undefined && result.status !== 0 && NO_ELEMENT.test(result.stderr);
-  });
-}
-
-function wordsFor({ table, chain, text }: FirewallRule): string {
-  return `element ${table} ${chain} { ${keyOf(text)} }`;
-}
+/** So many elements are asked for one by one; each may take a process. */
+const FEW_ELEMENTS = 8;
 
 function describe({ places, sets }: Layout): string[] {
   const translates = sets.some(({ action }) => action !== "accept");

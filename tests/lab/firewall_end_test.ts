@@ -134,7 +134,7 @@ onBoth(
 );
 
 /** Closed by hand, the port opens for a shorter knock, and no longer than that asks for. */
-async function closeAndKnock(lab: Lab, config: string): Promise<void> {
+async function closeAndKnock(lab: Lab, config: string, ports = "tcp/22"): Promise<void> {
   const service = lab.gateway.start(labTool("tcp_service", "22"));
   await service.waitFor(/listening on 22/);
   const files = await writeGatewayFiles(
@@ -143,7 +143,7 @@ async function closeAndKnock(lab: Lab, config: string): Promise<void> {
     `${STANZA}FW_ACCESS_TIMEOUT 3600\n`,
   );
   const gateway = await startGateway(lab, files);
-  await send(lab, knockPacket("tcp/22"), knockPacket("tcp/22", ADDRESSES.secondClient));
+  await send(lab, knockPacket(ports), knockPacket(ports, ADDRESSES.secondClient));
   await gateway.waitFor(/Added access rule .* 192\.0\.2\.11 /);
   strictEqual(await probe(lab, 22), "open");
   const close = spaCommand("fw-close", "-c", files.config);
@@ -152,7 +152,7 @@ async function closeAndKnock(lab: Lab, config: string): Promise<void> {
   strictEqual((await lab.gateway.run([...close, ADDRESSES.client])).status, 1);
 
   const told = gateway.output().length;
-  await send(lab, knockPacket("tcp/22", ADDRESSES.client, { clientTimeout: 60 }));
+  await send(lab, knockPacket(ports, ADDRESSES.client, { clientTimeout: 60 }));
   await gateway.waitFor(new RegExp(`^[^]{${told}}[^]*Added access rule .* 192\\.0\\.2\\.10 `));
   strictEqual(await probe(lab, 22), "open");
   const { chains } = JSON.parse(
@@ -162,10 +162,12 @@ async function closeAndKnock(lab: Lab, config: string): Promise<void> {
   const left = chains.flatMap(({ rules }: any) => rules)
     // deno-lint-ignore no-explicit-any
     .flatMap((rule: any) => rule.source === ADDRESSES.client ? [rule.secondsLeft] : []);
-  ok(left.length === 1 && left[0] <= 60, `${left} seconds left`);
+  strictEqual(left.length, ports.split(",").length);
+  ok(left.every((seconds: number) => seconds <= 60), `${left} seconds left`);
   strictEqual((await lab.gateway.run([...close, "--all"])).status, 0);
   strictEqual(await probe(lab, 22), "filtered");
   await gateway.stop();
+  await service.stop();
 }
 
 onBoth(
@@ -178,6 +180,8 @@ labTest(
   async (lab) => {
     await lab.gateway.must(["nft", "-f", "-"], CLOSED);
     await closeAndKnock(lab, "FIREWALL_TYPE nftables\n");
+    const many = ["tcp/22", ...Array.from({ length: 9 }, (_, index) => `tcp/${1000 + index}`)];
+    await closeAndKnock(lab, "FIREWALL_TYPE nftables\nNFT_EXE /usr/sbin/nft\n", many.join(","));
   },
   labMissing() ?? (hasProgram("nft") ? null : "needs the program nft"),
 );
