@@ -56,12 +56,9 @@ export function openNftables(): Nftables | null {
   const library = load();
   if (library === null) return null;
   const nft = library.symbols;
-  const context = nft.nft_ctx_new(0);
-  if (context === null) return null;
-  if (nft.nft_ctx_buffer_output(context) !== 0 || nft.nft_ctx_buffer_error(context) !== 0) {
-    nft.nft_ctx_free(context);
-    return null;
-  }
+  const first = createContext(nft);
+  if (first === null) return null;
+  let context = first;
   const encoder = new TextEncoder();
   let last: Promise<unknown> = Promise.resolve();
 
@@ -78,11 +75,22 @@ export function openNftables(): Nftables | null {
     const status = brief
       ? nft.nft_run_cmd_from_buffer(context, text)
       : await nft.runOnOtherThread(context, text);
-    return {
+    const result = {
       ok: status === 0,
       output: textAt(nft.nft_ctx_get_output_buffer(context)),
       error: textAt(nft.nft_ctx_get_error_buffer(context)),
     };
+    if (result.output.length > LONG_ANSWER) startAfresh();
+    return result;
+  }
+
+  /** A context keeps all that it has listed, twenty times the text. */
+  function startAfresh(): void {
+    const next = createContext(nft);
+    if (next === null) return;
+    nft.nft_ctx_free(context);
+    context = next;
+    trimHeap();
   }
 
   return {
@@ -95,7 +103,34 @@ export function openNftables(): Nftables | null {
   };
 }
 
-function load(): Deno.DynamicLibrary<typeof SYMBOLS> | null {
+/** Characters. */
+const LONG_ANSWER = 1 << 20;
+
+type Library = Deno.DynamicLibrary<typeof SYMBOLS>;
+
+function createContext(nft: Library["symbols"]): Deno.PointerObject | null {
+  const context = nft.nft_ctx_new(0);
+  if (context === null) return null;
+  if (nft.nft_ctx_buffer_output(context) === 0 && nft.nft_ctx_buffer_error(context) === 0) {
+    return context;
+  }
+  nft.nft_ctx_free(context);
+  return null;
+}
+
+/** glibc gives memory back to the system only when it is asked; other C libraries do by themselves. */
+function trimHeap(): void {
+  const symbols = { malloc_trim: { parameters: ["usize"], result: "i32" } } as const;
+  try {
+    const libc = Deno.dlopen("libc.so.6", symbols);
+    libc.symbols.malloc_trim(0n);
+    libc.close();
+  } catch {
+    // not glibc
+  }
+}
+
+function load(): Library | null {
   try {
     return Deno.dlopen("libnftables.so.1", SYMBOLS);
   } catch {
