@@ -8,6 +8,7 @@ import type { Host } from "./lib/host.ts";
 import { reasonOf } from "./lib/host.ts";
 import { isSentryProcess } from "./lib/serve_sentry_start.ts";
 import { denoHost } from "./lib/host_deno.ts";
+import { LEAN_RUNTIME } from "./lib/host_deno_part.ts";
 
 /** What a module `lib/cmd_*.ts` exports. */
 export interface CommandModule {
@@ -142,6 +143,8 @@ const RUNTIME_ENVIRONMENT = {
   DENO_NO_PACKAGE_JSON: "1",
   DENO_DIR: "/dev/null",
   DENO_LOG: "off",
+  // And what a copy of the program gets, see LEAN_RUNTIME.
+  ...LEAN_RUNTIME,
 };
 
 function fail(error: unknown, host: Host): never {

@@ -24,6 +24,7 @@ const SYMBOLS = {
   setsid: { parameters: [], result: "i32" },
   newlocale: { parameters: ["i32", "buffer", "pointer"], result: "pointer" },
   freelocale: { parameters: ["pointer"], result: "void" },
+  malloc_trim: { parameters: ["usize"], result: "i32" },
   openlog: { parameters: ["buffer", "i32", "i32"], result: "void" },
   syslog: { parameters: ["i32", "buffer", "buffer"], result: "void" },
 } as const;
@@ -102,6 +103,8 @@ export interface Libc {
   openSystemLog(identity: string, facility: number): void;
   /** Sends one line to the system logger. */
   writeSystemLog(priority: number, text: string): void;
+  /** Gives memory that was freed back to the system; see malloc_trim(3). */
+  trimMemory(): void;
 }
 
 const POLLIN = 0x0001;
@@ -366,6 +369,7 @@ export function loadLibc(): Libc {
       identityText = cString(identity);
       c.openlog(identityText, LOG_PID | LOG_NDELAY, facility);
     },
+    trimMemory: () => void c.malloc_trim(0n),
     writeSystemLog: (priority, text) => c.syslog(priority, textFormat, cString(text)),
   };
 }

@@ -325,6 +325,8 @@ export interface Host {
   startPart(args: readonly string[], environment: Readonly<Record<string, string>>): PartOfProgram;
   /** How to give up privileges. */
   loadConfinement(): Promise<Confinement>;
+  /** Frees what nothing refers to; does nothing where the runtime does not offer it. */
+  collectGarbage(): void;
   /** Sends a signal; false when there is no such process. */
   signal(pid: number, name: SignalName | "SIGKILL"): boolean;
   /** Calls `listener` for each such signal until the function it gives back is called. */

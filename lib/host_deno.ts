@@ -26,7 +26,7 @@ import {
   syncDirectory,
   writeAll,
 } from "./host_deno_file.ts";
-import { copyArguments, startPart } from "./host_deno_part.ts";
+import { collectGarbage, copyArguments, LEAN_RUNTIME, startPart } from "./host_deno_part.ts";
 import { connectStream, listenStreams, standardStream } from "./host_deno_stream.ts";
 
 /** The host this process runs on. */
@@ -85,6 +85,7 @@ export function denoHost(): Host {
     },
     startCopy,
     startPart,
+    collectGarbage,
     loadConfinement: async () => (await import("./host_deno_confinement.ts")).loadConfinement(),
     signal,
     onSignal,
@@ -147,7 +148,7 @@ function startCopy(
 ): CopyOfProgram {
   const child = new Deno.Command(Deno.execPath(), {
     args: copyArguments(args),
-    env: { ...environment },
+    env: { ...LEAN_RUNTIME, ...environment },
     stdin: "null",
     stdout: "null",
     stderr: "piped",

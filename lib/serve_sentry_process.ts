@@ -8,6 +8,7 @@ import { type ByteStream, type Confinement, type Host, reasonOf } from "./host.t
 import { CaptureError, type CaptureSource, runCapture } from "./serve_capture.ts";
 import { createJudgedNotes, type JudgedNotes } from "./serve_judged_notes.ts";
 import { createLog, type Log } from "./serve_log.ts";
+import { releaseStartMemory } from "./serve_memory.ts";
 import { createLineReader } from "./serve_pipe_lines.ts";
 import { type Order, ORDER_LIMIT, parseOrder, type SentryStart } from "./serve_pipe_orders.ts";
 import {
@@ -135,6 +136,7 @@ async function takeUp(
   new Date().getTimezoneOffset();
   for (const line of confinement.confine(start.account, start.monitor)) log.warning(line);
   tell({ kind: "ready" });
+  releaseStartMemory(host, native, systemTimer);
 
   const notes = createJudgedNotes();
 
