@@ -8,6 +8,7 @@ import { linesOf } from "./serve_replay_lines.ts";
 import {
   createReplayWriter,
   type KeepUntil,
+  LINES_A_TURN,
   makeReplayFile,
   OWNER_ONLY,
   type ReplayHost,
@@ -45,15 +46,35 @@ export function openReplayFile(
   keepUntil: KeepUntil,
 ): ReplayFile {
   try {
-    const records = prepare(host, path, log)
-      ? loadReplayFile(host, path, memory, log, keepUntil)
-      : 0;
+    const look = prepare(host, path, log) ? lookThrough(host, path, memory, log, keepUntil) : null;
+    // Whether it is a digest cache shows at its beginning.
+    const beginning = look?.next() ?? { done: true, value: 0 };
+    const records = memory === null || look === null
+      ? inTurns(look, beginning)
+      : Promise.resolve(toItsEnd(look, beginning));
     const file = host.openRecordFile(path, OWNER_ONLY);
-    log.debug(`Using Digest Cache: '${path}' (entry count = ${memory?.size ?? records})`);
     return batched(createReplayWriter({ host, path, log, keepUntil, file, records }));
   } catch (error) {
     throw new Error(`cannot use digest cache "${path}": ${reasonOf(error)}`);
   }
+}
+
+type Step = IteratorResult<void, number>;
+
+function toItsEnd(look: Generator<void, number>, beginning: Step): number {
+  let step = beginning;
+  while (!step.done) step = look.next();
+  return step.value;
+}
+
+/** Where nobody waits for the records themselves, other things have their turns. */
+async function inTurns(look: Generator<void, number> | null, beginning: Step): Promise<number> {
+  let step = beginning;
+  while (!step.done && look !== null) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    step = look.next();
+  }
+  return step.done ? step.value : 0;
 }
 
 /** Makes the file if it is missing; tells whether there is anything in it. */
@@ -72,18 +93,29 @@ function prepare(host: ReplayHost, path: string, log: Log): boolean {
 }
 
 /**
- * Reads the cache; throws when it cannot be read or is something else.
+ * Reads the cache into the memory; throws when it cannot be read or is something else.
  *
- * @param memory null to look through the file only
  * @returns how many records the file has
  */
 export function loadReplayFile(
   host: ReplayHost,
   path: string,
-  memory: ReplayMemory | null,
+  memory: ReplayMemory,
   log: Log,
   keepUntil: KeepUntil,
 ): number {
+  const look = lookThrough(host, path, memory, log, keepUntil);
+  return toItsEnd(look, look.next());
+}
+
+/** Reads the cache, some lines each time. */
+function* lookThrough(
+  host: ReplayHost,
+  path: string,
+  memory: ReplayMemory | null,
+  log: Log,
+  keepUntil: KeepUntil,
+): Generator<void, number> {
   const now = host.now() / 1000;
   const decoder = new TextDecoder();
   let records = 0;
@@ -91,7 +123,7 @@ export function loadReplayFile(
   let number = 0;
   let known = false;
   for (const { bytes, from, to } of linesOf(host.readPieces(path))) {
-    number++;
+    if (++number % LINES_A_TURN === 0) yield;
     const time = replayTime(bytes, from, to);
     if (time !== null) {
       records++;
@@ -114,6 +146,7 @@ export function loadReplayFile(
   if (damaged > MOST_SHOWN) {
     log.info(`*Skipped ${damaged} invalid digest file entries in ${path}.`);
   }
+  log.debug(`Using Digest Cache: '${path}' (entry count = ${memory?.size ?? records})`);
   return records;
 }
 
@@ -135,7 +168,7 @@ export function rotateReplayFile(host: Host, path: string, log: Log): void {
 function batched(writer: ReplayWriter): ReplayFile {
   let waiting: string[] = [];
   let next: Promise<void> | null = null;
-  let current: Promise<void> = Promise.resolve().then(writer.tidy);
+  let current: Promise<void> = writer.tidy();
   return {
     append(record) {
       waiting.push(formatReplayRecord(record));

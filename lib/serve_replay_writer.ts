@@ -31,7 +31,7 @@ export type KeepUntil = (record: Pick<ReplayRecord, "time">) => number;
 /** The mode of the file. */
 export const OWNER_ONLY = 0o600;
 /** Lines that are looked at before other things have their turn: a few milliseconds. */
-const LINES_A_TURN = 4096;
+export const LINES_A_TURN = 4096;
 /** Characters of records that wait for the disk to be written again. */
 const MOST_OWED = 1 << 20;
 
@@ -64,15 +64,18 @@ export interface ReplayWriterParts {
   readonly log: Log;
   readonly keepUntil: KeepUntil;
   readonly file: RecordFile;
-  /** In the file. */
-  readonly records: number;
+  /** How many are in the file; nothing is written before that is known. */
+  readonly records: Promise<number>;
 }
 
 /** A writer for a file that has been read. */
 export function createReplayWriter(parts: ReplayWriterParts): ReplayWriter {
   const { host, path, log, keepUntil } = parts;
   let file: RecordFile | null = parts.file;
-  let { records } = parts;
+  let records = 0;
+  const counted = parts.records.then((count) => void (records = count), (error) => {
+    log.warning(`Cannot read digest cache ${path}: ${reasonOf(error)}`);
+  });
   /** Records at which the file is looked through for those that still matter. */
   let limit = 2 * SPARE_RECORDS;
   /** Records of packets that were refused since they could not be written. */
@@ -115,6 +118,7 @@ export function createReplayWriter(parts: ReplayWriterParts): ReplayWriter {
 
   /** Writes the file anew, without most records that no longer matter, if there are many. */
   async function tidy(): Promise<void> {
+    await counted;
     if (records < limit || closed) return;
     const now = host.now() / 1000;
     const spare = records - SPARE_RECORDS;

@@ -279,6 +279,22 @@ Deno.test("the file does not grow for ever while the daemon runs", () =>
     ok(scene.read().endsWith(lineOf(59_999, now - LIFE - 1)));
   }));
 
+Deno.test("a file that another process reads is looked through beside other work, before anything is added", () =>
+  withCache(async (scene) => {
+    const old = Array.from({ length: 25_000 }, (_, number) => lineOf(number, 1000));
+    scene.write(`${DIGEST_CACHE_HEADER}${old.join("")}damaged\n`);
+    Object.assign(scene, { memory: null });
+    const file = scene.open();
+    deepStrictEqual(scene.lines, []);
+    await file.append(record(25_000));
+    file.close();
+    deepStrictEqual(scene.lines, [
+      `info *Skipping invalid digest file entry in ${scene.path} at line 25002.\n - damaged`,
+    ]);
+    const kept = old.slice(-10_000).join("");
+    strictEqual(scene.read(), `${DIGEST_CACHE_HEADER}${kept}${lineOf(25_000)}`);
+  }));
+
 Deno.test("a file that cannot be written anew is gone on with as it is", () =>
   withCache(async (scene) => {
     const old = Array.from({ length: 25_000 }, (_, number) => lineOf(number, 1000));
