@@ -722,15 +722,12 @@ Deno.test("formatAccessDump() has fwknopd's layout", () => {
   ) assert.ok(lines.includes(line), line);
 });
 
-Deno.test("thousands of stanzas load in a fraction of a second", () => {
+Deno.test("thousands of stanzas load, numbered as they stand in the file", () => {
   const one =
     "SOURCE 10.1.2.3, 192.0.2.0/24\nKEY_BASE64 MDEyMzQ1Njc4OTAxMjM0NTY=\nHMAC_KEY hmac\n" +
     "OPEN_PORTS tcp/22, tcp/443\nREQUIRE_SOURCE_ADDRESS Y\nFW_ACCESS_TIMEOUT 60\n";
-  const start = performance.now();
   const reading = readFiles({ "a.conf": one.repeat(5000) });
-  const milliseconds = performance.now() - start;
-  assert.equal(reading.stanzas.length, 5000);
-  assert.ok(milliseconds < 1000, `${milliseconds} ms`);
+  assert.deepEqual(reading.stanzas.map(({ number }) => number), [...Array(5001).keys()].slice(1));
 });
 
 Deno.test("no text makes parseAccessConfig() throw", () => {
