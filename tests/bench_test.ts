@@ -2,8 +2,11 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { startProbe, startService } from "../scripts/bench_gateway.ts";
 import { memoryOf, processTree, usageOf, workBetween } from "../scripts/bench_process.ts";
+import { startJunk } from "../scripts/bench_hostile.ts";
 import { formatOutcome, formatReport, type Outcome, quantile } from "../scripts/bench_result.ts";
-import { labMissing, openLab } from "./lab/lab.ts";
+import { type Datagram, parsePacket } from "../lib/net_datagram.ts";
+import { checkPacketShape } from "../lib/spa_shape.ts";
+import { ADDRESSES, GATEWAY_INTERFACE, labMissing, labTool, openLab } from "./lab/lab.ts";
 import { start } from "./lab/process.ts";
 
 Deno.test("quantile() gives a sample that the wanted part of all samples does not exceed", () => {
@@ -145,6 +148,39 @@ Deno.test({
         probe({ what: "wire", command: ["sh", "-c", "echo no key >&2; exit 3"] }),
         /sh ended with status 3: no key/,
       );
+    } finally {
+      await lab.close();
+    }
+  },
+});
+
+const JUNK = 60;
+
+Deno.test({
+  name:
+    "the flood is of three kinds, half of it from anywhere, and nothing but replays comes twice",
+  ignore: labMissing() !== null,
+  async fn() {
+    const lab = await openLab();
+    try {
+      const capture = lab.gateway.start(labTool("capture", GATEWAY_INTERFACE, "udp port 62201"));
+      await capture.waitFor(/capturing/);
+      const replayed = `9${"R".repeat(199)}`;
+      const junk = await startJunk(lab, 200, replayed, JUNK);
+      assert.equal(await junk.end(), JUNK);
+      await capture.waitFor(new RegExp(`(^[0-9a-f]+$\\s){${JUNK}}`, "m"));
+      const datagrams = capture.output().split("\n").filter((line) => /^[0-9a-f]+$/.test(line))
+        .map((line) => parsePacket(Uint8Array.fromHex(line)))
+        .filter((packet): packet is Datagram => typeof packet === "object");
+      assert.equal(datagrams.length, JUNK);
+      const texts = datagrams.map(({ payload }) => String.fromCharCode(...payload));
+      const replays = texts.filter((text) => text === replayed);
+      const others = texts.filter((text) => text !== replayed);
+      const shaped = others.filter((text) => checkPacketShape(text).ok);
+      assert.deepEqual([replays.length, shaped.length], [JUNK / 3, JUNK / 3]);
+      assert.equal(new Set(others).size, others.length);
+      const own = datagrams.filter(({ source }) => source.join(".") === ADDRESSES.client);
+      assert.equal(own.length, JUNK / 2);
     } finally {
       await lab.close();
     }
