@@ -82,7 +82,7 @@ async function soak(plan: Plan, lab: Lab, signal: AbortSignal): Promise<Result> 
   await Deno.writeTextFile(accessFile, access);
   await startService(lab);
   const probe = startProbe(lab, signal);
-  const rulesBefore = await savedRules(lab.gateway);
+  const rulesBefore = await rulesOf(lab, plan.firewall);
   const processesBefore = await processesOf(lab);
 
   const problems: string[] = [];
@@ -130,11 +130,13 @@ async function soak(plan: Plan, lab: Lab, signal: AbortSignal): Promise<Result> 
       ...await endingFacts(daemon),
     ];
     await sleep((TIMEOUT + 2) * 1000);
-    const rules = await savedRules(lab.gateway);
-    const open = rules.split("\n").filter((line) => /_exp_|--dport 5\d\d\d/.test(line));
+    const rules = await rulesOf(lab, plan.firewall);
+    const open = rules.split("\n").filter((line) => /_exp_|--dport 5\d\d\d|expires/.test(line));
     if (open.length > 0) problems.push(`grants that have not ended: ${open.join("; ")}`);
   });
-  if (await savedRules(lab.gateway) !== rulesBefore) problems.push("rules are left after the end");
+  if (await rulesOf(lab, plan.firewall) !== rulesBefore) {
+    problems.push("rules are left after the end");
+  }
   const left = (await processesOf(lab)).filter((pid) => !processesBefore.includes(pid));
   if (left.length > 0) problems.push(`processes are left after the end: ${left.join(", ")}`);
   if (memory.length > 0) {
@@ -160,6 +162,13 @@ async function flap(lab: Lab): Promise<void> {
   await sleep(DOWN);
   await lab.gateway.must(["ip", "link", "set", GATEWAY_INTERFACE, "up"]);
   await sleep(COMING_UP);
+}
+
+/** All rules, without what packets change in them. */
+async function rulesOf(lab: Lab, firewall: Plan["firewall"]): Promise<string> {
+  if (firewall === "iptables") return await savedRules(lab.gateway);
+  const text = await lab.gateway.must(["nft", "list", "ruleset"]);
+  return text.replace(/counter packets \d+ bytes \d+/g, "counter");
 }
 
 async function processesOf(lab: Lab): Promise<string[]> {
