@@ -1,15 +1,16 @@
 // nftables, planned: grants are elements of named sets with a time-out, so that the kernel ends
 // them whatever becomes of this program; all edits of a step are one transaction.
 
-import type {
-  AddOutcome,
-  FirewallPlanner,
-  FirewallRule,
-  ListedChain,
-  Plan,
-  RemoveOutcome,
-  SetUpOutcome,
-  TearDownOutcome,
+import {
+  type AddOutcome,
+  endingRules,
+  type FirewallPlanner,
+  type FirewallRule,
+  type ListedChain,
+  type Plan,
+  type RemoveOutcome,
+  type SetUpOutcome,
+  type TearDownOutcome,
 } from "./fw_firewall.ts";
 import {
   explain,
@@ -95,7 +96,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     if (flush) return { ok: true, lines, kept: [] };
     const there = done.layout.sets.filter((set) => has(done.ruleset, set));
     const chains = yield* listSets(program, there);
-    return { ok: true, lines, kept: chains.flatMap(({ rules }) => rules.flatMap(keptRule)) };
+    return { ok: true, lines, kept: chains.flatMap(({ rules }) => endingRules(rules)) };
   }
 
   function* add(
@@ -119,7 +120,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     const lines = describe(done.layout);
     const moved = before === null || describe(before).join() !== lines.join();
     const repaired = lost.length > 0 || moved || first.reason === JUMP_GONE ? lines : [];
-    const second = yield* addWhateverIsThere(rules);
+    const second = yield* addWhateverIsThere(rules.map((rule) => placed(rule, done.layout)));
     if (second.ok) return { ok: true, repaired, lost };
     const blames = second.status === 1 ? "rules" : "firewall";
     return { ok: false, reason: second.reason, blames, repaired, lost };
@@ -281,6 +282,12 @@ function has(ruleset: Ruleset, { name, table }: PlacedSet): boolean {
   return setsIn(ruleset, table).some((set) => set.name === name);
 }
 
+/** The rule in the table where its set is now. */
+function placed(rule: FirewallRule, { sets }: Layout): FirewallRule {
+  const home = sets.find(({ name }) => name === rule.chain)?.table;
+  return home === undefined ? rule : { ...rule, table: `${home.family} ${home.table}` };
+}
+
 function holds({ name, table }: PlacedSet, rule: FirewallRule): boolean {
   return rule.chain === name && rule.table === `${table.family} ${table.table}`;
 }
@@ -290,9 +297,4 @@ function identityOf(
   { table, chain, text }: Pick<FirewallRule, "table" | "chain" | "text">,
 ): string {
   return `${table} ${chain} ${keyOf(text)}`;
-}
-
-function keptRule(listed: ListedChain["rules"][number]): FirewallRule[] {
-  const { table, chain, text, expires } = listed;
-  return expires === null ? [] : [{ kind: "earlier", table, chain, text, expires, summary: text }];
 }

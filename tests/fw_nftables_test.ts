@@ -608,6 +608,24 @@ Deno.test("an element of a map that leads elsewhere is replaced, and one that ha
   );
 });
 
+Deno.test("a grant opens where the chain is now, if another table has it since the start", () => {
+  const nft = fakeNft(ONE);
+  const planner = nftablesPlanner(CONFIG);
+  const run = nft.run.bind(nft);
+  follow(planner.setUp(true), run);
+  const choice = planner.rulesFor(GRANT);
+  assert(choice.ok);
+  nft.objects = base("inet firewall in", "drop");
+  nft.refuse = /element inet filter/;
+  nft.jumps = true;
+  nft.scripts.length = 0;
+  const outcome = follow(planner.add(choice.rules), run);
+  assert.deepEqual(outcome.ok && outcome.repaired, [
+    "nftables: grants are accepted in chain inet firewall in",
+  ]);
+  assert.match(nft.scripts.at(-1) ?? "", /^add element inet firewall spa_access4 \{/);
+});
+
 Deno.test("close() takes out what has not ended meanwhile", () => {
   const elem = [{ elem: { val: { concat: ["192.0.2.10", "tcp", 22] }, expires: 9 } }];
   const set = { ...TABLE, name: "spa_access4", elem };
