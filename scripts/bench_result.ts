@@ -73,6 +73,7 @@ export const PEACEFUL_MEASUREMENTS: readonly Measurement[] = [
   "knockToOpen",
   "knockToWire",
   "burst",
+  "start",
   "memoryIdle",
   "memoryFull",
   "idle",
