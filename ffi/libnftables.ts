@@ -61,6 +61,8 @@ export function openNftables(): Nftables | null {
   let context = first;
   const encoder = new TextEncoder();
   let last: Promise<unknown> = Promise.resolve();
+  /** Held here, since another thread may read it while nobody else knows of it. */
+  let text = new Uint8Array();
 
   async function answer(
     commands: string,
@@ -71,7 +73,7 @@ export function openNftables(): Nftables | null {
       context,
       output.reduce((sum, name) => sum | OUTPUT_FLAGS[name], 0),
     );
-    const text = encoder.encode(`${commands}\0`);
+    text = encoder.encode(`${commands}\0`);
     const status = brief
       ? nft.nft_run_cmd_from_buffer(context, text)
       : await nft.runOnOtherThread(context, text);
@@ -97,7 +99,7 @@ export function openNftables(): Nftables | null {
     run(commands, output, brief = false) {
       // A context takes one command at a time.
       const result = last.then(() => answer(commands, output, brief));
-      last = result;
+      last = result.catch(() => {});
       return result;
     },
   };
