@@ -54,7 +54,11 @@ export interface PcapCapture {
   readonly fd: number;
   /** DLT_ value: how frames begin; see pcap-linktype(7). */
   readonly linkType: number;
-  /** The next waiting frame as captured; null when none waits, or at a file's end. Throws {@linkcode PcapError} when the capture is dead. */
+  /**
+   * The next waiting frame as captured; null when none waits, or at a file's end. It stays as it is
+   * until {@linkcode FRAMES_KEPT} more were taken. Throws {@linkcode PcapError} when the capture is
+   * dead.
+   */
   next(): Uint8Array | null;
   /** What came since the start, also of a capture that has died; null for a file. */
   counters(): PcapCounters | null;
@@ -71,6 +75,8 @@ export interface PcapCounters {
   readonly droppedByInterface: number;
 }
 
+/** Frames whose memory is kept; new memory for each costs a flooded server much of its time. */
+export const FRAMES_KEPT = 256;
 const ERROR_BUFFER_BYTES = 256;
 const PCAP_D_IN = 1;
 /** What reading a file gives at its end. */
@@ -160,6 +166,8 @@ function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapC
   const dataPointer = new BigUint64Array(1);
   const header = new Uint8Array(PACKET_HEADER_BYTES);
   const headerView = new DataView(header.buffer);
+  const frames: Uint8Array<ArrayBuffer>[] = [];
+  let taken = 0;
   let open = true;
   let last: PcapCounters | null = null;
 
@@ -168,6 +176,14 @@ function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapC
     if (!open || pcap.pcap_stats(handle, statistics) !== 0) return last;
     const [received = 0, dropped = 0, droppedByInterface = 0] = statistics;
     return { received, dropped, droppedByInterface };
+  }
+
+  /** Memory for one more frame: that of the oldest, where it fits. */
+  function memoryFor(length: number): Uint8Array<ArrayBuffer> {
+    const slot = taken++ % FRAMES_KEPT;
+    const present = frames[slot];
+    if (present !== undefined && present.length >= length) return present.subarray(0, length);
+    return frames[slot] = new Uint8Array(length);
   }
 
   return {
@@ -183,7 +199,7 @@ function captureOf(pcap: Library, handle: Deno.PointerObject, fd: number): PcapC
         giveUp(pcap, handle, error);
       }
       pcap.memory.copy(headerPointer[0]!, header);
-      const frame = new Uint8Array(headerView.getUint32(CAPTURED_LENGTH_OFFSET, true));
+      const frame = memoryFor(headerView.getUint32(CAPTURED_LENGTH_OFFSET, true));
       pcap.memory.copy(dataPointer[0]!, frame);
       return frame;
     },

@@ -9,7 +9,8 @@ export interface CaptureSource {
   /** Resolves true when something may have come, false once `stop` was called. */
   wait(): Promise<boolean>;
   /**
-   * Takes at most `limit` waiting packets and hands over the datagrams in them, which stay valid.
+   * Takes at most `limit` waiting packets and hands over the datagrams in them, which stay as they
+   * are until the next call.
    * Throws {@linkcode CaptureError} when nothing will come any more.
    *
    * @returns the number of packets taken, datagrams or not; fewer than `limit` when none is left
