@@ -70,5 +70,7 @@ export function fwknoprcOf(list: readonly Combination[]): string {
 
 /** The access.conf with a stanza a combination, in the same order. */
 export function accessConfOf(list: readonly Combination[]): string {
-  return list.map(({ server }) => `SOURCE ANY\n${server.join("\n")}\n`).join("\n");
+  // The first grant is still looked at when the last is there, on slow machines too.
+  const lines = "SOURCE ANY\nFW_ACCESS_TIMEOUT 300\n";
+  return list.map(({ server }) => `${lines}${server.join("\n")}\n`).join("\n");
 }
