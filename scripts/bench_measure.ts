@@ -5,6 +5,7 @@ import type { Watched } from "../tests/lab/process.ts";
 import {
   knockCommand,
   openGrants,
+  openRules,
   type Probe,
   SERVICE_PORTS,
   startProbe,
@@ -121,12 +122,16 @@ async function measureInLab(
     });
   }
 
-  if (plan.firewall === "nftables") {
+  if (program === "spa") {
     await Deno.writeTextFile(`${lab.directory}/keep.conf`, KEEP_GRANTS, { mode: 0o600 });
     const keep = ["-O", `${lab.directory}/keep.conf`];
     await withDaemon(program, lab, keep, warmUp);
-    for (const [measurement, count] of Object.entries(GRANTS_OPEN)) {
-      await openGrants(lab, count);
+    const { packetToOpen10k } = GRANTS_OPEN;
+    const isNftables = plan.firewall === "nftables";
+    for (
+      const [measurement, count] of Object.entries(isNftables ? GRANTS_OPEN : { packetToOpen10k })
+    ) {
+      await (isNftables ? openGrants : openRules)(lab, count);
       await withDaemon(program, lab, keep, async (daemon) => {
         await warmUp(daemon);
         record(measurement as keyof typeof GRANTS_OPEN, await rounds(plan.rounds, packetRound));

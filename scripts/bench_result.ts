@@ -127,7 +127,7 @@ export type Outcome =
     readonly wakings: number;
   };
 
-/** Measurements of nftables only; a run without them has no rows for them. */
+/** Measurements of spa only, the second of nftables only; a run without them has no rows for them. */
 export const GRANTS_OPEN = { packetToOpen10k: 10_000, packetToOpen100k: 100_000 } as const;
 
 /** How much is measured. */
