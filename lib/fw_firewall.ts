@@ -37,6 +37,8 @@ export interface FirewallRule extends ChainName {
   readonly purpose?: string;
   /** Wall clock, in whole seconds since 1970 UTC, at which it ends; part of the text. */
   readonly expires: number;
+  /** Whether it opens nothing after its end even if it is still there. */
+  readonly endsByItself?: boolean;
   /** What the log says of it after the chain's name: `192.0.2.10 -> 0.0.0.0/0 tcp/22`. */
   readonly summary: string;
   /** For a firewall that ends rules by itself: how long it lasts, and whose stanza granted it. */

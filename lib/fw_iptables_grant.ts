@@ -288,6 +288,7 @@ function ruleOf(
     text,
     ...(config.ENABLE_RULE_RENEWAL ? { purpose: rulePurpose(text) } : {}),
     expires,
+    ...(end === "" ? {} : { endsByItself: true }),
     summary: `${grant.source} -> ${destination} ${ports}`,
   };
 }

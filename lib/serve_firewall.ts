@@ -54,6 +54,10 @@ const CLOSE_BATCH = 256;
 const RETRY_FIRST = 1000;
 const RETRY_LIMIT = 60_000;
 
+/** How many times as long as removing took nothing is removed again, and most milliseconds of it. */
+const REST_FACTOR = 10;
+const REST_LIMIT = 2000;
+
 /** Milliseconds by which a timer is late only because the machine slept, or stood still as long. */
 const SLEPT = 1000;
 
@@ -80,6 +84,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
   let upkeep: Promise<void> | null = null;
   let cancelUpkeep = (): void => {};
   let stopped = false;
+  /** Until when nothing is removed, on the monotonic clock. */
+  let restEnd = 0;
   /** When the present wait ends, on the monotonic clock. */
   let wakeTime = Infinity;
   /** The machine slept while grants were open: a firewall that ends them has not counted that. */
@@ -151,7 +157,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
       slept = false;
       return;
     }
-    const wait = Math.min(LONGEST_WAIT, Math.max(0, Math.ceil(next - host.monotonic())));
+    const due = Math.max(next, restEnd);
+    const wait = Math.min(LONGEST_WAIT, Math.max(0, Math.ceil(due - host.monotonic())));
     wakeTime = host.monotonic() + wait;
     cancelTimer = timer(wait, wake);
   }
@@ -162,7 +169,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
     while (!stopped) {
       const requests = waiting.splice(0, OPEN_BATCH);
       if (requests.length > 0) await openTogether(requests);
-      const due = book.takeDue(host.monotonic(), CLOSE_BATCH);
+      const now = host.monotonic();
+      const due = now < restEnd ? [] : book.takeDue(now, CLOSE_BATCH);
       if (due.length > 0) await close(due);
       const foreign = overdue;
       overdue = new Map();
@@ -298,7 +306,9 @@ export function createFirewall(parts: FirewallParts): Firewall {
     const plan = slept && planner.close !== undefined
       ? planner.close(rules)
       : planner.remove(rules);
+    const start = host.monotonic();
     const outcome = await runPlan(host, log, plan);
+    if (rules.every(({ endsByItself }) => endsByItself)) rest(start);
     for (const rule of outcome.removed) logRemoved(rule, numbers.get(rule));
     for (const rule of outcome.missing) {
       log.debug(`Rule '${rule.text}' was no longer in ${rule.chain}`);
@@ -312,6 +322,12 @@ export function createFirewall(parts: FirewallParts): Firewall {
       const wait = Math.min(RETRY_LIMIT, RETRY_FIRST * 2 ** grant.failures);
       book.postpone(grant, host.monotonic() + wait);
     }
+  }
+
+  /** Where removing takes long, knocks would wait for the removal of rules that open nothing more. */
+  function rest(start: number): void {
+    const now = host.monotonic();
+    restEnd = now + Math.min(REST_LIMIT, REST_FACTOR * (now - start));
   }
 
   function armSweep(): void {

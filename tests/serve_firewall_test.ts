@@ -473,6 +473,28 @@ Deno.test("rules of an earlier run end in a chain of any name", async () => {
   await second.firewall.stop();
 });
 
+for (
+  const [ENABLE_KERNEL_EXPIRY, what] of [[true, "wait for"], [false, "do not wait for"]] as const
+) {
+  Deno.test(`after a removal that took long the next ones ${what} a rest, as the kernel ends them or not`, async () => {
+    const scene = await started({ config: { ENABLE_KERNEL_EXPIRY } });
+    await scene.firewall.open(scene.grant("192.0.2.10", 10, 22));
+    await scene.firewall.open(scene.grant("192.0.2.11", 11, 22));
+    scene.hold = true;
+    await scene.advance(10_500);
+    scene.release();
+    await settle();
+    assert.equal(openIn(scene).length, 1);
+    await scene.advance(500);
+    assert.equal(openIn(scene).length, ENABLE_KERNEL_EXPIRY ? 1 : 0);
+    await scene.firewall.open(scene.grant("192.0.2.12", 100, 22));
+    assert.equal(openIn(scene).length, ENABLE_KERNEL_EXPIRY ? 2 : 1);
+    await scene.advance(2000);
+    assert.equal(openIn(scene).length, 1);
+    await scene.firewall.stop();
+  });
+}
+
 Deno.test("a sweep removes overdue rules of other programs and nothing else", async () => {
   const scene = await started({ sweepInterval: 2_000 });
   for (const comment of ["_exp_1234", `_exp_${START + 100}`, "mine"]) {
