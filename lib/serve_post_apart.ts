@@ -103,8 +103,10 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
       },
       onRequest: (report) => {
         const { record } = report.request;
-        if (record !== null && successor !== null && link !== successor) {
-          successor.order({ kind: "remember", records: [record] });
+        // A packet may come again while another sentry still judges what gpg kept waiting.
+        for (const other of new Set([current, successor, ...leaving.keys()])) {
+          if (record === null || other === null || other === link) continue;
+          other.order({ kind: "remember", records: [record] });
         }
         return desk.request(report);
       },
@@ -186,47 +188,54 @@ export async function openApartPost(parts: ApartParts): Promise<Post> {
   let pause = 0;
   let startedAt = host.monotonic();
 
-  /** @param end of the link */
-  async function replaceDead(link: SentryLink, end: SentryEnd): Promise<void> {
-    const release = await turn();
+  async function replaceDead(link: SentryLink, { failure, status }: SentryEnd): Promise<void> {
+    if (host.monotonic() - startedAt >= SOUND_AFTER) pause = 0;
+    if (failure === null) {
+      const when = pause === 0 ? "at once" : `in ${pause / 1000} s`;
+      log.error(`The sentry has ended unexpectedly (status ${status}); starting another ${when}.`);
+    }
+    for (;;) {
+      await sleepBeforeStart();
+      // A reload may have its turn in between, which may be what helps.
+      const release = await turn();
+      try {
+        if (link !== current || ending || await startAnother(failure)) return;
+      } finally {
+        release();
+      }
+    }
+  }
+
+  async function sleepBeforeStart(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const cancel = systemTimer(pause, resolve);
+      givesUp = () => {
+        cancel();
+        resolve();
+      };
+    });
+    pause = pause === 0 ? FIRST_PAUSE : Math.min(LONGEST_PAUSE, 2 * pause);
+  }
+
+  /** @returns whether there is nothing left to try */
+  async function startAnother(failure: SentryEnd["failure"]): Promise<boolean> {
+    startedAt = host.monotonic();
+    const next = start(settings, rules.generation, !settings.config.EXIT_AT_INTF_DOWN, queue);
     try {
-      if (link !== current || ending) return;
-      if (host.monotonic() - startedAt >= SOUND_AFTER) pause = 0;
-      const { failure } = end;
-      if (failure === null) {
-        const when = pause === 0 ? "at once" : `in ${pause / 1000} s`;
-        log.error(
-          `The sentry has ended unexpectedly (status ${end.status}); starting another ${when}.`,
-        );
+      const lines = await next.opened;
+      await next.ready;
+      install(next, lines);
+      return true;
+    } catch (error) {
+      next.close();
+      // A capture that cannot be opened again is at its end, and what it said first says why.
+      if (error instanceof SentryEndError && error.end.failure !== null) {
+        const why = failure ?? error.end.failure;
+        ended.reject(new CaptureError(why.text, why.hint));
+        return true;
       }
-      while (!ending) {
-        await new Promise<void>((resolve) => {
-          const cancel = systemTimer(pause, resolve);
-          givesUp = () => {
-            cancel();
-            resolve();
-          };
-        });
-        if (ending) return;
-        pause = pause === 0 ? FIRST_PAUSE : Math.min(LONGEST_PAUSE, 2 * pause);
-        startedAt = host.monotonic();
-        const next = start(settings, rules.generation, !settings.config.EXIT_AT_INTF_DOWN, queue);
-        try {
-          const lines = await next.opened;
-          await next.ready;
-          return install(next, lines);
-        } catch (error) {
-          next.close();
-          // A capture that cannot be opened again is at its end, and what it said first says why.
-          if (error instanceof SentryEndError && error.end.failure !== null) {
-            const why = failure ?? error.end.failure;
-            return ended.reject(new CaptureError(why.text, why.hint));
-          }
-          log.error(`Cannot start another sentry: ${String(error)}`);
-        }
-      }
-    } finally {
-      release();
+      log.error(`Cannot start another sentry: ${reasonOf(error)}`);
+      return false;
     }
   }
 

@@ -8,7 +8,6 @@ import type { ApartParts } from "./serve_post_apart.ts";
 import type { RulesHistory } from "./serve_post_rules.ts";
 import type { SentryLink } from "./serve_sentry_link.ts";
 import { keepUntil } from "./serve_sentry.ts";
-import { maxPacketAge } from "./serve_settings.ts";
 import { decodeBase64 } from "./spa_base64.ts";
 import { failedDecryption } from "./spa_gpg_status.ts";
 
@@ -36,7 +35,6 @@ export function createRequestDesk(parts: ApartParts, rules: RulesHistory): Reque
   const { log, carryOut, gpg, settings: { config } } = parts;
   /** For requests that come too late: nothing is allowed. */
   const noRules: Rules = { stanzas: [], nat: config, maxPacketAge: null };
-  const age = { maxPacketAge: maxPacketAge(config) };
   /** Not in the file yet, or in no file at all. */
   const remembered = new Map<string, ReplayRecord>();
   let underway = 0;
@@ -59,6 +57,7 @@ export function createRequestDesk(parts: ApartParts, rules: RulesHistory): Reque
     remembered.set(record.digest, record);
     if (parts.replayFile !== null) return;
     const now = parts.host.now() / 1000;
+    const age = { maxPacketAge: rules.find(rules.generation)?.maxPacketAge ?? null };
     for (const [digest, old] of remembered) {
       if (remembered.size <= SPARE_RECORDS || keepUntil(old, age) >= now) return;
       remembered.delete(digest);
@@ -72,7 +71,13 @@ export function createRequestDesk(parts: ApartParts, rules: RulesHistory): Reque
       const prefix = `[${packetSource}] (stanza #${stanza})`;
       return log.error(`${prefix} Too many commands are under way, ignoring one.`);
     }
-    if (record !== null) remember(record);
+    if (record !== null) {
+      // Two sentries, one of them on its way out, may both have found it to be new.
+      if (remembered.has(record.digest)) {
+        return log.warning(`[${packetSource}] Ignoring a packet that was accepted a moment ago.`);
+      }
+      remember(record);
+    }
     const work = carryOut(request, rules.find(generation) ?? noRules).finally(() => {
       if (record !== null && parts.replayFile !== null) remembered.delete(record.digest);
     });

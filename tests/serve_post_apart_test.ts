@@ -238,7 +238,7 @@ Deno.test("a forged sentry runs commands only where the stanza enables them", as
   const sentry = await bench.sentries.sentry(0);
   const command = (stanza: number): Report =>
     asReport({
-      ...requestFor({}),
+      ...requestFor({}, stanza),
       stanza,
       grant: { kind: "command", stanza, source: "192.0.2.10", command: "/bin/true" },
     });
@@ -510,6 +510,39 @@ Deno.test("a new capture is opened by a new sentry, which goes on where the old 
   });
   await bench.post.settle();
   deepStrictEqual([...(await bench.post.counts()).packets], [["granted", 10]]);
+  bench.close();
+});
+
+Deno.test("what a leaving sentry accepts last is known to the present one, and opens but once", async () => {
+  const bench = await openBench({ held: true });
+  bench.post.run();
+  const old = await bench.sentries.sentry(0);
+  const preparing = bench.post.prepare(settingsOf("PCAP_FILTER udp port 4000\n", ACCESS));
+  const next = await bench.sentries.sentry(1);
+  next.takeUp();
+  const committing = (await preparing).commit();
+  await old.ordered("stop");
+  old.tell({ kind: "stopped", how: "stopped", taken: 6 });
+  await committing;
+  // It had waited for gpg.
+  old.tell(asReport(requestFor({}, 8)));
+  const { records } = await next.ordered("remember");
+  deepStrictEqual(records.map((record) => record.digest), [digest(8)]);
+  next.tell(asReport(requestFor({}, 8), 2));
+  await until(() => bench.lines.some((line) => /accepted a moment ago/.test(line)));
+  strictEqual(bench.opened.length, 1);
+  bench.close();
+});
+
+Deno.test("a reload has its turn while sentries cannot be started", async () => {
+  const bench = await openBench();
+  bench.post.run();
+  (await bench.sentries.sentry(0)).end(1);
+  (await bench.sentries.sentry(1)).end(1);
+  await until(() => bench.lines.some((line) => /Cannot start another sentry/.test(line)));
+  await (await bench.post.prepare(settingsOf("", ACCESS.replace("tcp/22", "tcp/443")))).commit();
+  const third = await bench.sentries.sentry(2);
+  strictEqual((await third.ordered("start")).generation, 2);
   bench.close();
 });
 
