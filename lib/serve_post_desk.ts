@@ -65,7 +65,10 @@ export function createRequestDesk(parts: ApartParts, rules: RulesHistory): Reque
   }
 
   function request({ generation, request }: Of<"request">): Promise<void> | void {
-    const { record, grant, packetSource, stanza } = request;
+    const { grant, packetSource, stanza } = request;
+    // By the monitor's clock: what decides how long it is kept is not for the sentry to say.
+    const time = Math.floor(parts.host.now() / 1000);
+    const record = request.record === null ? null : { ...request.record, time };
     const isCommand = grant?.kind === "command" || grant?.kind === "cycle";
     if (isCommand && commands >= MOST_COMMANDS) {
       const prefix = `[${packetSource}] (stanza #${stanza})`;
@@ -78,7 +81,7 @@ export function createRequestDesk(parts: ApartParts, rules: RulesHistory): Reque
       }
       remember(record);
     }
-    const work = carryOut(request, rules.find(generation) ?? noRules).finally(() => {
+    const work = carryOut({ ...request, record }, rules.find(generation) ?? noRules).finally(() => {
       if (record !== null && parts.replayFile !== null) remembered.delete(record.digest);
     });
     if (!isCommand) return enter(work);

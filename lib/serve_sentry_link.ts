@@ -72,6 +72,9 @@ export class SentryEndError extends Error {
 const LOG_ALLOWANCE = 8 << 20;
 const SECOND = 1000;
 
+/** Reports of notes that one sentry makes at most: see serve_judged_notes.ts. */
+const MOST_JUDGED = 50;
+
 /** Starts a sentry. */
 export function startSentry(parts: LinkParts): SentryLink {
   const { host, log, start } = parts;
@@ -86,6 +89,7 @@ export function startSentry(parts: LinkParts): SentryLink {
   /** What it has been told and has told itself, in this order. */
   const phase = { opened: false, ready: false, judges: false, mayStop: false, stopped: false };
   let lastQuestion = 0;
+  let judged = 0;
   let failure: SentryEnd["failure"] = null;
 
   /** What the report may lead to at this time; false when there is no such time. */
@@ -106,9 +110,9 @@ export function startSentry(parts: LinkParts): SentryLink {
       case "request":
         return phase.judges ? parts.onRequest(report) : false;
       case "decrypt":
-        return phase.judges && !phase.stopped ? parts.onDecrypt(report) : false;
+        return phase.judges ? parts.onDecrypt(report) : false;
       case "judged":
-        return phase.mayStop || phase.judges ? parts.onJudged(report.notes) : false;
+        return phase.mayStop && ++judged <= MOST_JUDGED ? parts.onJudged(report.notes) : false;
       case "settle":
         return phase.judges ? parts.onSettle(report) : false;
       case "renew":

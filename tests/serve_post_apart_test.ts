@@ -407,12 +407,17 @@ Deno.test("a sentry that dies is followed by one that knows what was accepted", 
   const bench = await openBench();
   bench.post.run();
   const sentry = await bench.sentries.sentry(0);
-  sentry.tell(asReport(requestFor({}, 1)), asReport(requestFor({}, 2)));
+  const late = requestFor({}, 2);
+  const record = late.record === null ? null : { ...late.record, time: 9 * TIME };
+  sentry.tell(asReport(requestFor({}, 1)), asReport({ ...late, record }));
   await until(() => bench.opened.length === 2);
   sentry.end(1);
   const next = await bench.sentries.sentry(1);
   const { records } = await next.ordered("remember");
-  deepStrictEqual(records.map((record) => record.digest), [digest(1), digest(2)]);
+  deepStrictEqual(records.map((one) => [one.digest, one.time]), [
+    [digest(1), TIME],
+    [digest(2), TIME],
+  ]);
   next.takeUp();
   await next.ordered("go");
   match(bench.lines.join("\n"), /The sentry has ended unexpectedly \(status 1\)/);
