@@ -82,21 +82,21 @@ async function measureInLab(
     { pid }: Watched,
     rate: number,
   ): Promise<{ readonly sent: number; readonly outcome: Outcome }> => {
-    const begin = performance.now();
     const junk = await startJunk(lab, rate, replayed());
+    const begin = performance.now();
     const before = usageOf(pid);
     const { samples, lost } = await rounds(KNOCKS, knock);
     const { cpuMilliseconds } = workBetween(before, usageOf(pid));
     const milliseconds = performance.now() - begin;
-    const sent = await junk.stop();
+    const { packets, seconds } = await junk.stop();
     const outcome: Outcome = {
       kind: "flood",
       samples,
       lost,
-      rate: sent / milliseconds * 1000,
+      rate: packets / seconds,
       load: cpuMilliseconds / milliseconds,
     };
-    return { sent, outcome };
+    return { sent: packets, outcome };
   };
 
   await withDaemon(program, lab, [], async (daemon) => {
@@ -155,11 +155,17 @@ async function measureInLab(
   });
 }
 
-/** A flood on its way; both functions give the number of packets sent. */
+/** What a flood has come to. */
+export interface JunkSent {
+  readonly packets: number;
+  readonly seconds: number;
+}
+
+/** A flood on its way. */
 export interface Junk {
   /** Waits until all has been sent. */
-  end(): Promise<number>;
-  stop(): Promise<number>;
+  end(): Promise<JunkSent>;
+  stop(): Promise<JunkSent>;
 }
 
 /**
@@ -181,9 +187,10 @@ export async function startJunk(
     benchTool("bench_junk", "eth0", mac, client, gateway, String(rate), String(count), replayed),
   );
   await sender.waitFor(/begins/);
-  const end = async (): Promise<number> => {
+  const end = async (): Promise<JunkSent> => {
     await sender.ended;
-    return Number(/sent (\d+)/.exec(sender.output())?.[1]);
+    const told = /sent (\d+) in (\d+) ms/.exec(sender.output());
+    return { packets: Number(told?.[1]), seconds: Number(told?.[2]) / 1000 };
   };
   return {
     end,

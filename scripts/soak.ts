@@ -124,7 +124,7 @@ async function soak(plan: Plan, lab: Lab, signal: AbortSignal): Promise<Result> 
     const sent = await junk.stop();
     problems.push(...judgeMemory(memory));
     facts = [
-      `${elapsed().toFixed(0)} s, ${sent} junk packets`,
+      `${elapsed().toFixed(0)} s, ${sent.packets} junk packets`,
       `${latencies.length} of ${round} knocks opened`,
       `${reloads} reloads, ${flaps} times down and up`,
       ...await endingFacts(daemon),

@@ -167,7 +167,7 @@ Deno.test({
       await capture.waitFor(/capturing/);
       const replayed = `9${"R".repeat(199)}`;
       const junk = await startJunk(lab, 200, replayed, JUNK);
-      assert.equal(await junk.end(), JUNK);
+      assert.equal((await junk.end()).packets, JUNK);
       await capture.waitFor(new RegExp(`(^[0-9a-f]+$\\s){${JUNK}}`, "m"));
       const datagrams = capture.output().split("\n").filter((line) => /^[0-9a-f]+$/.test(line))
         .map((line) => parsePacket(Uint8Array.fromHex(line)))
