@@ -36,6 +36,8 @@ export const ADDRESSES = {
 /** The gateway's interface towards the client. */
 export const GATEWAY_INTERFACE = "outside";
 
+const SIGTERM = 15;
+
 /** Why no lab can be made here, or null when one can. */
 export function labMissing(): string | null {
   if (Deno.uid() !== 0) return "needs root for network namespaces";
@@ -65,13 +67,23 @@ export async function openLab(iptables = "iptables"): Promise<Lab> {
     labHost(`${tag}-${role}`, started)
   ) as [LabHost, LabHost, LabHost];
 
-  async function close(): Promise<void> {
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> => closing ??= remove();
+
+  async function remove(): Promise<void> {
+    Deno.removeSignalListener("SIGTERM", leave);
     await Promise.all([...started].map((program) => program.stop()));
     for (const { namespace } of [client, gateway, inner]) {
       await run(["ip", "netns", "delete", namespace]);
     }
     await Deno.remove(directory, { recursive: true });
   }
+
+  /** Namespaces outlive the process, so whoever ends a run that takes too long must not leave them. */
+  function leave(): void {
+    void close().finally(() => Deno.exit(128 + SIGTERM));
+  }
+  Deno.addSignalListener("SIGTERM", leave);
 
   try {
     for (const { namespace } of [client, gateway, inner]) {
