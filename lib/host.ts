@@ -216,6 +216,8 @@ export interface Native {
   readPacketQueue(fd: number): QueueReader;
   /** The fastest HMAC that there is here. */
   readonly prepareHmac: PrepareHmac;
+  /** Unmaps the program's code; what is needed of it again comes back by itself. */
+  releaseCode(): void;
 }
 
 /** The controlling terminal, while what is typed stays unseen and unread by the system. */

@@ -124,12 +124,14 @@ async function native(): Promise<Native> {
     { openPacketQueue, readPacketQueue },
     { openNftables },
     { prepareNativeHmac },
+    { findCodePages },
   ] = await Promise.all([
     import("../ffi/libc.ts"),
     import("../ffi/libpcap.ts"),
     import("../ffi/libnetfilter_queue.ts"),
     import("../ffi/libnftables.ts"),
     import("./host_hmac.ts"),
+    import("../ffi/code_pages.ts"),
   ]);
   return {
     libc: loadLibc(),
@@ -139,6 +141,7 @@ async function native(): Promise<Native> {
     readPacketQueue,
     openNftables,
     prepareHmac: prepareNativeHmac(),
+    releaseCode: findCodePages(),
   };
 }
 

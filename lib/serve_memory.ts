@@ -9,11 +9,12 @@ const START_IS_OVER = 1000;
 /** Has what the start has left behind given back to the system, while nothing waits for it. */
 export function releaseStartMemory(
   host: Pick<Host, "collectGarbage">,
-  { libc }: Pick<Native, "libc">,
+  { libc, releaseCode }: Pick<Native, "libc" | "releaseCode">,
   timer: Timer,
 ): void {
   timer(START_IS_OVER, () => {
     host.collectGarbage();
     libc.trimMemory();
+    releaseCode();
   });
 }
