@@ -24,16 +24,21 @@ export async function bundle(root: string, entry: string): Promise<Outcome> {
   return { ok: true, text: hideFromAnalysis(whole.text, isPart ? client.text : null) };
 }
 
-/** Modules that clients never need. */
+/** Modules that clients never need, with what only they import. */
 const SERVER_MODULES = [
   "./lib/cmd_serve.ts",
   "./lib/cmd_fw_list.ts",
+  "./lib/cmd_fw_close.ts",
   "./lib/cmd_fw_flush.ts",
   "./lib/serve_sentry_process.ts",
 ];
 /** An import of one of them that was left out. */
-const SERVER_IMPORT =
-  /\bimport\("\.\/lib\/(?:cmd_serve|cmd_fw_list|cmd_fw_flush|serve_sentry_process)\.ts"\)/g;
+const SERVER_IMPORT = new RegExp(
+  String.raw`\bimport\("(?:${SERVER_MODULES.join("|").replaceAll(".", String.raw`\.`)})"\)`,
+  "g",
+);
+/** A module of the server's floors, but for two small ones that clients need, too. */
+const SERVER_FLOOR = /^lib\/(?:fw_|serve_(?!(?:sentry_start|timer)\.ts$))/;
 
 /** The strict script that does what the program does, without the modules that are left out. */
 async function scriptOf(
@@ -50,6 +55,9 @@ async function scriptOf(
   const cache = Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME") ?? ""}/.cache/deno`;
   const checked = checkPaths(replaced.text, [root, cache]);
   if (!checked.ok) return checked;
+  const strays = [...checked.text.matchAll(MODULE)].map(([, name]) => name ?? "")
+    .filter((name) => leftOut.length > 0 && SERVER_FLOOR.test(name));
+  if (strays.length > 0) return refused(`clients would read ${strays.join(", ")}`);
   const script = makeScript(checked.text.replaceAll(SERVER_IMPORT, "globalThis.wholeProgram()"));
   return script.ok ? await minify(root, script.text) : script;
 }
