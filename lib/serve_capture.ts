@@ -51,7 +51,7 @@ export class CaptureError extends Error {
 /** Packets taken at a time. */
 const BATCH = 64;
 /** Milliseconds after which a flood leaves a turn to timers and signals; a turn costs two. */
-const TURN = 10;
+const TURN = 8;
 /** The same where the firewall has its turns, too: it takes several of them to open a port. */
 export const SHARED_TURN = 4;
 

@@ -10,7 +10,7 @@ import { createCommands } from "./serve_commands.ts";
 import { type GatewayFirewall, startGatewayFirewall } from "./serve_gateway_firewall.ts";
 import { createGpgDecryptor } from "./serve_gpg.ts";
 import type { Counts, Log } from "./serve_log.ts";
-import { releaseStartMemory } from "./serve_memory.ts";
+import { keepMemorySmall } from "./serve_memory.ts";
 import { systemTimer } from "./serve_timer.ts";
 import { createMonitor } from "./serve_monitor.ts";
 import { forwardingProblem } from "./serve_nat_target.ts";
@@ -183,7 +183,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
   commands?.start();
   for (const line of post.announcement) log.info(line);
   await parts.ready();
-  releaseStartMemory(host, await host.native(), systemTimer);
+  keepMemorySmall(host, await host.native(), systemTimer);
   try {
     if (await post.run() === "limit") {
       log.warning(`* Incoming packet count limit of ${options.packetLimit} reached`);

@@ -8,7 +8,7 @@ import { type ByteStream, type Confinement, type Host, reasonOf } from "./host.t
 import { CaptureError, type CaptureSource, runCapture } from "./serve_capture.ts";
 import { createJudgedNotes, type JudgedNotes } from "./serve_judged_notes.ts";
 import { createLog, type Log } from "./serve_log.ts";
-import { releaseStartMemory } from "./serve_memory.ts";
+import { keepMemorySmall } from "./serve_memory.ts";
 import { createLineReader } from "./serve_pipe_lines.ts";
 import { type Order, ORDER_LIMIT, parseOrder, type SentryStart } from "./serve_pipe_orders.ts";
 import {
@@ -136,7 +136,7 @@ async function takeUp(
   new Date().getTimezoneOffset();
   for (const line of confinement.confine(start.account, start.monitor)) log.warning(line);
   tell({ kind: "ready" });
-  releaseStartMemory(host, native, systemTimer);
+  const memory = keepMemorySmall(host, native, systemTimer);
 
   const notes = createJudgedNotes();
 
@@ -159,7 +159,7 @@ async function takeUp(
   }
 
   async function judge(before: number): Promise<void> {
-    const counted = countingSource(source, before, notes);
+    const counted = countingSource(source, before, notes, memory.took);
     const limit = options.packetLimit;
     const left = limit === 0 ? 0 : limit - before;
     const how = left < 0 ? "limit" : await runCapture(counted.source, left, sentry.receive);
@@ -202,11 +202,14 @@ async function takeUp(
 /**
  * A source that counts its packets, passes over those that another sentry has judged, and takes what
  * is left when it is stopped.
+ *
+ * @param took told of packets that were taken
  */
 function countingSource(
   source: CaptureSource,
   before: number,
   notes: JudgedNotes,
+  took: (packets: number) => void,
 ): { readonly source: CaptureSource; taken(): number } {
   let taken = before;
   let stopped = false;
@@ -224,6 +227,7 @@ function countingSource(
           if (notes.judge(datagram)) take(datagram);
         });
         taken += count;
+        took(count);
         // All that had come before this sentry began to judge has been seen.
         if (count < limit) notes.endSkipping();
         return count;

@@ -103,6 +103,9 @@ async function measureInLab(
     await warmUp(knock);
     await sleep(SETTLING_TIME);
     record("idle", await watchIdle(daemon, plan.idleSeconds));
+    // So that what knocks need, and not only junk, is in memory before the junk.
+    await rounds(KNOCKS, knock);
+    await sleep(SETTLING_TIME);
     record("memoryBeforeFlood", lookAtMemory(daemon));
     let junk = plan.rounds < KNOCKS ? QUICK_JUNK : JUNK;
     for (const [measurement, rate] of FLOODS) {
