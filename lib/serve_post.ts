@@ -1,10 +1,13 @@
 // Where packets are judged, as the gateway sees it: a capture with its sentry, in this process
 // (serve_post_local.ts) or in one without privileges (serve_post_apart.ts).
 
+import type { PacketQueue } from "../ffi/libnetfilter_queue.ts";
 import type { Rules } from "./auth_grant_check.ts";
+import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import type { Host } from "./host.ts";
 import type { GpgDecryptor } from "./serve_gpg.ts";
 import type { Counts, Log } from "./serve_log.ts";
+import type { SentryStart } from "./serve_pipe_orders.ts";
 import type { SentryRequest } from "./serve_sentry.ts";
 import type { GatewayOptions, Settings } from "./serve_settings.ts";
 
@@ -51,4 +54,17 @@ export interface PostParts {
   readonly gpg: GpgDecryptor;
   /** Does what a packet was granted, if the rules allow it; never rejects. */
   readonly carryOut: (request: SentryRequest, rules: Rules) => Promise<void>;
+}
+
+/** What a post in another process needs besides. */
+export interface ApartParts extends PostParts {
+  /** Whom sentries become. */
+  readonly account: SentryStart["account"];
+  /** The digest cache that sentries read; null without one. */
+  readonly replayFile: string | null;
+  /**
+   * Opens the netfilter queue of a configuration, which takes privileges; null when it asks for
+   * none. Rejects with {@linkcode CaptureError} when it cannot be had.
+   */
+  readonly openQueue: (config: ServerConfig) => Promise<PacketQueue | null>;
 }

@@ -4,7 +4,7 @@
 import type { Rules } from "./auth_grant_check.ts";
 import type { ReplayRecord } from "./auth_replay.ts";
 import type { Report } from "./serve_pipe_reports.ts";
-import type { ApartParts } from "./serve_post_apart.ts";
+import type { ApartParts } from "./serve_post.ts";
 import type { RulesHistory } from "./serve_post_rules.ts";
 import type { SentryLink } from "./serve_sentry_link.ts";
 import { keepUntil } from "./serve_sentry.ts";

@@ -2,6 +2,7 @@
 // written, and ends it at the first that it may not make.
 
 import type { Host } from "./host.ts";
+import { CaptureError } from "./serve_capture.ts";
 import type { Log } from "./serve_log.ts";
 import { createLineReader } from "./serve_pipe_lines.ts";
 import { formatOrder, type Order, type SentryStart } from "./serve_pipe_orders.ts";
@@ -66,6 +67,12 @@ export class SentryEndError extends Error {
     super(end.failure?.text ?? `the sentry has ended with status ${end.status}`);
     this.end = end;
   }
+}
+
+/** A sentry's end as an error for the operator; any other error as it is. */
+export function asCaptureError(error: unknown): unknown {
+  if (!(error instanceof SentryEndError)) return error;
+  return new CaptureError(error.message, error.end.failure?.hint ?? null);
 }
 
 /** UTF-16 units of lines for the log that are taken in a second. */

@@ -14,3 +14,17 @@ export function systemTimer(milliseconds: number, action: () => void): () => voi
   const id = setTimeout(action, milliseconds);
   return () => clearTimeout(id);
 }
+
+/** What the promise gives, or `otherwise` when it rejects or takes more milliseconds than `limit`. */
+export function within<T, F>(limit: number, promise: Promise<T>, otherwise: F): Promise<T | F> {
+  return new Promise((resolve) => {
+    const cancel = systemTimer(limit, () => resolve(otherwise));
+    promise.then((value) => {
+      cancel();
+      resolve(value);
+    }, () => {
+      cancel();
+      resolve(otherwise);
+    });
+  });
+}

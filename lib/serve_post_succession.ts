@@ -1,0 +1,224 @@
+// The sentries of a post: the one that judges, one that is to follow it, and those that have ended
+// their captures and settle what they took. No packet is lost or judged twice from one to the next.
+
+import type { Counts } from "./serve_log.ts";
+import type { ApartParts } from "./serve_post.ts";
+import { addCounts, NO_COUNTS } from "./serve_post_counts.ts";
+import type { RequestDesk } from "./serve_post_desk.ts";
+import { type SentryListener, type SentryPlan, startPlannedSentry } from "./serve_post_start.ts";
+import { asCaptureError, type SentryEnd, type SentryLink } from "./serve_sentry_link.ts";
+import { within } from "./serve_timer.ts";
+
+/** What happens to the present sentry. */
+export interface SuccessionEvents {
+  /** It has taken as many packets as were asked for. */
+  readonly onLimit: () => void;
+  /** It has ended although nobody had it end. */
+  readonly onDeath: (link: SentryLink, end: SentryEnd) => void;
+  /** It, or another, asks for its capture to be opened anew. */
+  readonly onRenew: () => void;
+}
+
+/** A sentry that is ready to follow the present one; one of the two is to be called. */
+export interface Successor {
+  /** The present one ends its capture, and this one judges from where that ended. */
+  takeOver(): Promise<void>;
+  dismiss(): void;
+}
+
+/** Sentries that follow one another. */
+export interface Succession {
+  /** The one that judges, or will when {@linkcode Succession.begin} is called. */
+  readonly present: SentryLink;
+  /** True once it was asked to stop or settle: nobody follows any more. */
+  readonly isEnding: boolean;
+  /** Has the first one judge. */
+  begin(): void;
+  /** Waits for other changes to be over; resolves with what ends this one's turn. */
+  turn(): Promise<() => void>;
+  /**
+   * Starts a sentry while the present one judges, and waits until it is ready. Takes a turn.
+   *
+   * @throws {CaptureError} when it cannot open its capture
+   */
+  startSuccessor(plan: SentryPlan): Promise<Successor>;
+  /**
+   * Puts a sentry in the place of the present one, which has died. Takes a turn.
+   *
+   * @throws {SentryEndError} when that ends before it is ready
+   */
+  replacePresent(plan: SentryPlan): Promise<void>;
+  /** What all of them have counted. */
+  counts(): Promise<Counts>;
+  /** Resolves when the present one has ended its capture, or was waited for long enough. */
+  stop(): Promise<void>;
+  /** Resolves when everything is judged, or was waited for long enough. */
+  settle(): Promise<void>;
+  /** Ends all of them by force. */
+  close(): void;
+}
+
+/** Milliseconds that a sentry has to end its capture, and then to have gpg's answers. */
+const STOP_PATIENCE = 2000;
+const SETTLE_PATIENCE = 12_000;
+const COUNT_PATIENCE = 2000;
+
+/** Starts the first sentry; whoever calls waits for it to be opened and ready. */
+export function startSuccession(
+  parts: ApartParts,
+  desk: RequestDesk,
+  events: SuccessionEvents,
+  first: SentryPlan,
+): Succession {
+  const { log } = parts;
+  /** Sentries that have ended their captures, and what waits for them to settle. */
+  const leaving = new Map<SentryLink, Promise<void>>();
+  let successor: SentryLink | null = null;
+  let changing: Promise<unknown> = Promise.resolve();
+  let isEnding = false;
+  /** Packets that sentries before the present one have taken. */
+  let taken = 0;
+  /** Counts of sentries that have settled. */
+  let past: Counts = NO_COUNTS;
+  let isSettled = false;
+
+  const listener: SentryListener = {
+    accepted(record, by) {
+      // A packet may come again while another sentry still judges what gpg kept waiting.
+      for (const other of new Set([present, successor, ...leaving.keys()])) {
+        if (other !== by) other?.order({ kind: "remember", records: [record] });
+      }
+    },
+    judged(notes, by) {
+      if (by !== successor) successor?.order({ kind: "skip", notes });
+    },
+    renew: events.onRenew,
+  };
+  const start = (plan: SentryPlan, awaitsInterfaces: boolean): SentryLink =>
+    startPlannedSentry(parts, desk, plan, awaitsInterfaces, listener);
+  /** What was there when the server started may be gone for a while. */
+  const startAnother = (plan: SentryPlan): SentryLink =>
+    start(plan, !plan.settings.config.EXIT_AT_INTF_DOWN);
+
+  let present = start(first, false);
+
+  function follow(link: SentryLink): void {
+    link.stopped.then(({ how }) => {
+      if (how === "limit" && link === present && successor === null) events.onLimit();
+    }, () => {});
+    link.over.then((end) => {
+      if (link === present && !isEnding) events.onDeath(link, end);
+    });
+  }
+
+  /** Has the capture end and what it has judged be known to the successor. */
+  async function relieve(next: SentryLink, announcement: readonly string[]): Promise<void> {
+    const old = present;
+    old.order({ kind: "stop", givesUpGpg: false });
+    const end = await within(STOP_PATIENCE, old.stopped, null);
+    if (end === null) old.close();
+    else taken = end.taken;
+    leave(old);
+    if (end?.how === "limit") {
+      next.close();
+      successor = null;
+      return events.onLimit();
+    }
+    install(next, announcement);
+  }
+
+  function install(link: SentryLink, announcement: readonly string[]): void {
+    present = link;
+    successor = null;
+    follow(link);
+    if (isEnding) return void link.close();
+    for (const line of announcement) log.info(line);
+    link.order({ kind: "go", taken });
+  }
+
+  function leave(link: SentryLink): void {
+    const settling = within(SETTLE_PATIENCE, link.settled, null).then((counts) => {
+      if (counts !== null) past = addCounts(past, counts);
+      link.close();
+      leaving.delete(link);
+    });
+    leaving.set(link, settling);
+  }
+
+  return {
+    get present() {
+      return present;
+    },
+    get isEnding() {
+      return isEnding;
+    },
+    begin() {
+      follow(present);
+      present.order({ kind: "go", taken });
+    },
+    async turn() {
+      const before = changing;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      changing = promise;
+      await before;
+      return resolve;
+    },
+    async startSuccessor(plan) {
+      present.order({ kind: "note" });
+      const link = startAnother(plan);
+      successor = link;
+      const dismiss = (): void => {
+        successor = null;
+        link.close();
+      };
+      try {
+        const announcement = await link.opened;
+        await link.ready;
+        return { takeOver: () => relieve(link, announcement), dismiss };
+      } catch (error) {
+        dismiss();
+        throw asCaptureError(error);
+      }
+    },
+    async replacePresent(plan) {
+      const link = startAnother(plan);
+      try {
+        const announcement = await link.opened;
+        await link.ready;
+        install(link, announcement);
+      } catch (error) {
+        link.close();
+        throw error;
+      }
+    },
+    async counts() {
+      const asked = isSettled ? [] : [...leaving.keys(), present];
+      const answers = await Promise.all(asked.map(async (link) => ({
+        link,
+        counts: await within(COUNT_PATIENCE, link.counts(), null),
+      })));
+      return answers
+        // What has settled in the meantime is in the sum already.
+        .filter(({ link }) => link === present || leaving.has(link))
+        .reduce((sum, { counts }) => counts === null ? sum : addCounts(sum, counts), past);
+    },
+    async stop() {
+      isEnding = true;
+      present.order({ kind: "stop", givesUpGpg: true });
+      await within(STOP_PATIENCE, present.stopped, null);
+    },
+    async settle() {
+      const patience = isEnding ? STOP_PATIENCE : SETTLE_PATIENCE;
+      isEnding = true;
+      const last = await within(patience, present.settled, null);
+      if (last !== null) past = addCounts(past, last);
+      isSettled = true;
+      await within(patience, Promise.all(leaving.values()), null);
+    },
+    close() {
+      successor?.close();
+      for (const link of leaving.keys()) link.close();
+      present.close();
+    },
+  };
+}
