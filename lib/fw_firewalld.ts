@@ -191,6 +191,16 @@ export function firewalldPlanner(config: FirewalldConfig): FirewallPlanner {
     return (rule.life === undefined ? undefined : standing.get(keyOf(rule))) ?? rule;
   }
 
+  /** A zone that cannot be read is not known to have lost anything. */
+  function* missing(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]> {
+    const chains = yield* read([...new Set(rules.map(({ chain }) => chain))]);
+    const unread = new Set(chains.filter(({ exists }) => !exists).map(({ chain }) => chain));
+    const there = new Set(chains.flatMap((chain) => endingRules(chain.rules)).map(identityOf));
+    return rules.filter((rule) =>
+      !unread.has(rule.chain) && !there.has(identityOf(asStanding(rule)))
+    );
+  }
+
   function* list(): Plan<readonly ListedChain[]> {
     const found = yield* inspect();
     if (found.ok) return yield* read(found.zones);
@@ -212,6 +222,7 @@ export function firewalldPlanner(config: FirewalldConfig): FirewallPlanner {
     rulesFor: (grant) => rulesFor(grant, daemon?.zones ?? [], config.ENABLE_DESTINATION_RULE),
     add,
     remove,
+    missing,
     *tearDown(): Plan<TearDownOutcome> {
       const found = yield* inspect();
       if (!found.ok) return found;
@@ -234,6 +245,11 @@ function asAdded(rule: FirewallRule, tag: TagSyntax): FirewallRule {
 /** The same for a rule that was just made and for one that was read. */
 function keyOf({ chain, text }: FirewallRule): string {
   return `${chain} ${matchOf(text)}`;
+}
+
+/** Tells it also from the rule for the same that has another end. */
+function identityOf(rule: FirewallRule): string {
+  return `${keyOf(rule)} ${rule.expires}`;
 }
 
 function describe({ zones }: Daemon): string {

@@ -82,7 +82,8 @@ Deno.test("firewalld: a later knock takes the place of an earlier one without a 
   await advance(10_000);
   firewalld.commands.length = 0;
   await firewall.open(grant("192.0.2.10", 60, "tcp/22"));
-  assert.deepEqual(firewalld.commands.map((line) => /--(?:add|remove)/.exec(line)?.[0]), [
+  assert.deepEqual(firewalld.commands.map((line) => /--(?:list|add|remove)/.exec(line)?.[0]), [
+    "--list",
     "--add",
     "--remove",
   ]);
@@ -104,6 +105,84 @@ Deno.test("firewalld: the next knock opens again after a reload that forgot all 
   firewalld.reload();
   await firewall.open(grant("192.0.2.10", 60, "tcp/22"));
   assert.equal(firewalld.rules("public", START).length, 1);
+  await firewall.stop();
+});
+
+Deno.test("firewalld: a knock after fw-close opens for its own time, and leaves what stayed", async () => {
+  const zones = "internal (default)\npublic\n";
+  const { firewalld, firewall, grant, advance, lines } = await started({}, fakeFirewalld(zones));
+  const at = (seconds: number): number[] =>
+    ["internal", "public"].flatMap((zone) =>
+      firewalld.rules(zone, START + seconds).map((rule) =>
+        Number(/_exp_(\d+)/.exec(rule)?.[1]) - START
+      )
+    );
+  await firewall.open(grant("192.0.2.10", 600, "tcp/22", "tcp/80"));
+  await advance(10_000);
+  const host = { run: (call: ProgramCall) => Promise.resolve(firewalld.run(call, START + 10)) };
+  const quiet = { verbosity: 0, debug: () => {} };
+  const other = firewalldPlanner(CONFIG);
+  const chains = await runPlan(host, quiet, other.list());
+  const closed = chains.flatMap(({ rules }) => endingRules(rules))
+    .filter(({ text }) => text.includes('"22"'));
+  assert.equal(closed.length, 2);
+  await runPlan(host, quiet, other.remove(closed));
+  firewalld.commands.length = 0;
+  lines.length = 0;
+
+  await firewall.open(grant("192.0.2.10", 30, "tcp/22", "tcp/80"));
+  assert.deepEqual(at(10), [600, 40, 600, 40]);
+  assert.deepEqual(lines.map((line) => /Added access rule to (\w+)/.exec(line)?.[1]).sort(), [
+    "internal",
+    "public",
+  ]);
+  assert.deepEqual(firewalld.commands.filter((line) => line.includes("--list")).sort(), [
+    "--zone=internal --list-rich-rules",
+    "--zone=public --list-rich-rules",
+  ]);
+  await advance(30_000);
+  assert.deepEqual(at(40), [600, 600]);
+  await firewall.stop();
+});
+
+Deno.test("firewalld: shorter knocks leave an end where it was, whatever the clocks' fractions of a second", async () => {
+  const { firewalld, firewall, grant, advance } = await started();
+  await advance(600);
+  await firewall.open(grant("192.0.2.10", 600, "tcp/22"));
+  for (const seconds of [10, 20, 30]) {
+    await advance(9_700);
+    await firewall.open(grant("192.0.2.10", 30, "tcp/22"));
+    assert.match(
+      firewalld.rules("public", START + seconds).join("\n"),
+      new RegExp(`^[^\n]*_exp_(?:${START + 600}|${START + 601})[^\n]*$`),
+    );
+  }
+  await firewall.stop();
+});
+
+Deno.test("firewalld: where a zone cannot be listed no end changes, and a first knock lists none", async () => {
+  const firewalld = fakeFirewalld();
+  const { run } = firewalld;
+  let listings = 0;
+  let slow = false;
+  firewalld.run = (call, now) => {
+    if (call.args.at(-1) !== "--list-rich-rules") return run(call, now);
+    listings++;
+    return slow ? { status: 1, stdout: "", stderr: "Error: timed out\n" } : run(call, now);
+  };
+  const { firewall, grant, advance } = await started({}, firewalld);
+  listings = 0;
+  slow = true;
+  await firewall.open(grant("192.0.2.10", 600, "tcp/22"));
+  assert.equal(listings, 0);
+  await advance(10_000);
+  await firewall.open(grant("192.0.2.10", 30, "tcp/22"));
+  assert.equal(listings, 1);
+  assert.match(
+    firewalld.rules("public", START + 599).join("\n"),
+    new RegExp(`^[^\n]*_exp_${START + 600}[^\n]*$`),
+  );
+  slow = false;
   await firewall.stop();
 });
 

@@ -95,6 +95,10 @@ labTest(
     await open.waitFor(/echo: still there\?/);
     strictEqual(await zone(), before);
 
+    // The server finds out that it is closed, and opens it no longer than this knock asks.
+    await send(lab, knockPacket("tcp/443", ADDRESSES.client, { clientTimeout: SHORT }));
+    await gateway.waitFor(/(Added access rule .* tcp\/443, expires at[^]*){2}/, LIMIT);
+    strictEqual(await probe(lab, 443), "open");
     await knock(lab, gateway, 444, SHORT);
     gateway.signal("SIGKILL");
     await gateway.ended;
