@@ -7,13 +7,13 @@ import { createReplayMemory, type ReplayMemory } from "./auth_replay.ts";
 import { type Host, reasonOf, type SignalName } from "./host.ts";
 import { openQueue } from "./serve_capture_nfqueue.ts";
 import { createCommands } from "./serve_commands.ts";
+import { forwardingProblem, ipv6ForwardingProblem } from "./serve_forwarding.ts";
 import { type GatewayFirewall, startGatewayFirewall } from "./serve_gateway_firewall.ts";
 import { createGpgDecryptor } from "./serve_gpg.ts";
 import type { Counts, Log } from "./serve_log.ts";
 import { keepMemorySmall } from "./serve_memory.ts";
 import { systemTimer } from "./serve_timer.ts";
 import { createMonitor } from "./serve_monitor.ts";
-import { forwardingProblem } from "./serve_nat_target.ts";
 import type { ServicePhase } from "./serve_notify.ts";
 import type { PostParts } from "./serve_post.ts";
 import { openApartPost } from "./serve_post_apart.ts";
@@ -174,9 +174,15 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     await change.commit();
   }
 
-  function warnOfForwarding({ config }: Settings): void {
-    const problem = forwardingProblem(host, config.ENABLE_IPT_FORWARDING && !options.testMode);
-    if (problem !== null) log.warning(problem);
+  function warnOfForwarding({ config, stanzas }: Settings): void {
+    const forwards = config.ENABLE_IPT_FORWARDING && !options.testMode;
+    const namesIpv6 = stanzas.some(({ FORCE_NAT }) => FORCE_NAT?.address.version === 6);
+    for (
+      const problem of [
+        forwardingProblem(host, forwards),
+        ipv6ForwardingProblem(host, forwards && namesIpv6),
+      ]
+    ) if (problem !== null) log.warning(problem);
   }
 
   warnOfForwarding(settings);

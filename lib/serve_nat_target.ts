@@ -1,5 +1,5 @@
 // Where a NAT grant leads when its packet names a host: the lookup, which nothing waits for but
-// the grant itself. Also whether this host forwards at all.
+// the grant itself.
 
 import type { NatGrant } from "./auth_grant.ts";
 import { type Host, reasonOf } from "./host.ts";
@@ -43,24 +43,4 @@ export async function resolveNatTarget(
   } finally {
     clearTimeout(timer);
   }
-}
-
-/**
- * A line for the log when NAT is configured but the kernel forwards nothing, else null; see
- * ip_forward in the kernel's ip-sysctl.rst.
- *
- * @param wanted whether the configuration needs forwarding
- */
-export function forwardingProblem(
-  host: Pick<Host, "readTextFile">,
-  wanted: boolean,
-): string | null {
-  if (!wanted) return null;
-  try {
-    if (host.readTextFile("/proc/sys/net/ipv4/ip_forward").trim() !== "0") return null;
-  } catch {
-    return null;
-  }
-  return "ENABLE_IPT_FORWARDING is set, but this host forwards nothing: " +
-    "run sysctl -w net.ipv4.ip_forward=1";
 }

@@ -23,6 +23,7 @@ import { openStdinSource } from "./serve_capture_stdin.ts";
 import { withTcpServer } from "./serve_capture_tcp.ts";
 import { openUdpSource } from "./serve_capture_udp.ts";
 import { createFirewall, type Firewall } from "./serve_firewall.ts";
+import { withForwardingWarning } from "./serve_forwarding.ts";
 import type { Log } from "./serve_log.ts";
 import { nftRunner } from "./serve_nft.ts";
 import { chooseQueueRule, withQueueRule } from "./serve_nfqueue_rule.ts";
@@ -185,7 +186,8 @@ function createGrantFirewall(
   const { run } = nftRunner(host, config.NFT_EXE);
   const { now, monotonic } = host;
   const planner = choosePlanner(host, config);
-  return createFirewall({ host: { run, now, monotonic }, log, planner, sweepInterval });
+  const firewall = createFirewall({ host: { run, now, monotonic }, log, planner, sweepInterval });
+  return withForwardingWarning(firewall, host, log);
 }
 
 /** As {@linkcode checkFirewall}, for a configuration that may touch no firewall. */

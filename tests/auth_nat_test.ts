@@ -6,7 +6,7 @@ import type { NatGrant, NatTerms } from "../lib/auth_grant.ts";
 import { natGrantAllowed } from "../lib/auth_nat.ts";
 import { createLog } from "../lib/serve_log.ts";
 import { createMonitor } from "../lib/serve_monitor.ts";
-import { forwardingProblem, resolveNatTarget } from "../lib/serve_nat_target.ts";
+import { resolveNatTarget } from "../lib/serve_nat_target.ts";
 import type { MessageType } from "../lib/spa_message.ts";
 import { encodePacket } from "../lib/spa_packet.ts";
 import { type Bench, openBench, serverConfigOf, stanzasOf } from "./gateway_fixture.ts";
@@ -422,11 +422,4 @@ Deno.test("a lookup that takes its time holds up no other grant, and its own unt
   answer.resolve(["198.51.100.7"]);
   await slow;
   assert.deepEqual(opened, ["access", "198.51.100.7"]);
-});
-
-Deno.test("forwardingProblem() says what to run when the kernel forwards nothing", () => {
-  const host = (text: string) => ({ readTextFile: () => text });
-  assert.match(forwardingProblem(host("0\n"), true) ?? "", /sysctl -w net\.ipv4\.ip_forward=1$/);
-  assert.equal(forwardingProblem(host("1\n"), true), null);
-  assert.equal(forwardingProblem(host("0\n"), false), null);
 });

@@ -122,7 +122,6 @@ function withRules(saved: readonly string[]): string {
 
 onBoth("NAT leads from an IPv6 address to a host behind", async (lab, variant) => {
   const [inside, inner] = ["2001:db8:1::1", "2001:db8:1::20"] as const;
-  await lab.gateway.must(["sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1"]);
   for (
     const [host, address, name] of [[lab.gateway, inside, "inside"], [
       lab.inner,
@@ -146,6 +145,11 @@ onBoth("NAT leads from an IPv6 address to a host behind", async (lab, variant) =
   const knock = knockPacket("tcp/8022", CLIENT, { messageType: 2, natAccess: `${inner},2222` });
   await lab.client.must(labTool("send_udp", "--from=::", GATEWAY, "62201", knock));
   await gateway.waitFor(/Added DNAT rule to FWKNOP_PREROUTING for 2001:db8::2 -> 2001:db8::1 /);
+  const [, advice = ""] = await gateway.waitFor(
+    /Access for 2001:db8::2 leads nowhere: this host forwards no IPv6: run (sysctl -w \S+)/,
+  );
+  strictEqual(await probe(lab, 8022, GATEWAY), "filtered");
+  await lab.gateway.must(advice.split(" "));
   strictEqual(await probe(lab, 8022, GATEWAY), "open");
   await service.waitFor(new RegExp(`from ${inside}\n`));
   await gateway.stop();
