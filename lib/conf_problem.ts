@@ -27,6 +27,9 @@ export interface Place {
   readonly column: number;
 }
 
+/** The place of what the command line says. */
+export const COMMAND_LINE: Place = { file: "command line", line: 0, column: 0 };
+
 /** An error at a place. */
 export function errorAt(place: Place, message: string, hint: string | null = null): Problem {
   const { file, line, column } = place;

@@ -1,7 +1,7 @@
 // The line format that fwknopd.conf and access.conf share, and how their readers get at files.
 
 import type { TextFault } from "./net_list.ts";
-import { errorAt, type Place, type Problem, warningAt } from "./conf_problem.ts";
+import { COMMAND_LINE, errorAt, type Place, type Problem, warningAt } from "./conf_problem.ts";
 import { nearest } from "./conf_suggest.ts";
 
 /** The text of a file, or the system's wording of why there is none. */
@@ -23,6 +23,11 @@ export interface Setting {
   readonly valueColumn: number;
   /** Blanks behind the value, before the `;` or the line's end. */
   readonly trailingBlanks: boolean;
+}
+
+/** What an option of the command line sets. */
+export function commandLineSetting(name: string, value: string): Setting {
+  return { name, value, place: COMMAND_LINE, valueColumn: 0, trailingBlanks: false };
 }
 
 /** A line that says something: a setting, or one word where two are needed. */

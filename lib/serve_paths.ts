@@ -1,7 +1,7 @@
 // What the command line names has to be there when it is read, whether anything uses it or not.
 
 import type { ServerVariableName } from "./conf_fwknopd_variables.ts";
-import { errorAt, type Problem } from "./conf_problem.ts";
+import { COMMAND_LINE, errorAt, type Problem } from "./conf_problem.ts";
 
 /** What is asked about paths; the functions do not throw. */
 export interface PathLookups {
@@ -31,11 +31,10 @@ export function checkCommandLinePaths(
   variables: Readonly<Partial<Record<ServerVariableName, string>>>,
   lookups: PathLookups,
 ): Problem[] {
-  const place = { file: "command line", line: 0, column: 0 };
   return NEEDED.flatMap(([name, is, words]) => {
     const path = variables[name];
     if (path === undefined || lookups[is](path)) return [];
     const why = lookups.exists(path) ? "" : `: unable to lstat() path: ${path}`;
-    return [errorAt(place, words(path) + why)];
+    return [errorAt(COMMAND_LINE, words(path) + why)];
   });
 }
