@@ -400,6 +400,9 @@ natTest(
     const service = lab.inner.start([Deno.execPath(), "eval", accept]);
     const [client, outside, inside, inner] = ["1::10", "1::1", "2::1", "2::20"]
       .map((end) => `2001:db8:${end}`) as [string, string, string, string];
+    const early = await serve(FORWARDING, `FORCE_NAT ${inner} 2222`);
+    match(early.output(), /FORCE_NAT names an IPv6 address, but this host forwards no IPv6: run/);
+    strictEqual(await early.stop(), 0);
     await lab.gateway.must(["sysctl", "-q", "-w", "net.ipv6.conf.all.forwarding=1"]);
     for (
       const [host, address, name] of [
