@@ -41,7 +41,10 @@ export interface FirewallRule extends ChainName {
   readonly endsByItself?: boolean;
   /** What the log says of it after the chain's name: `192.0.2.10 -> 0.0.0.0/0 tcp/22`. */
   readonly summary: string;
-  /** For a firewall that ends rules by itself: how long it lasts, and whose stanza granted it. */
+  /**
+   * Where the firewall ends rules by itself: how long it lasts, and whose stanza granted it. The
+   * text then has no end in it, and adding the rule again gives it a new one.
+   */
   readonly life?: { readonly seconds: number; readonly stanza: number };
 }
 
@@ -158,10 +161,7 @@ export interface FirewallPlanner {
   readonly flushAtExit: boolean;
   /** Whether a new rule becomes the first of its chain instead of the last. */
   readonly newestFirst: boolean;
-  /**
-   * Whether the firewall ends rules by itself. The text of a rule then has no end in it, and
-   * adding it again gives it a new one.
-   */
+  /** Whether the firewall ends all rules by itself. */
   readonly endsByItself?: boolean;
   /** Whether people are shown a table instead of what the firewall's program prints. */
   readonly listsAsTable?: boolean;
@@ -171,8 +171,13 @@ export interface FirewallPlanner {
   check?(): Plan<CheckOutcome>;
   /** Makes chains and jumps; with `flush` without the rules of an earlier run. */
   setUp(flush: boolean): Plan<SetUpOutcome>;
-  /** The rules that give a grant its access. */
-  rulesFor(grant: FirewallGrant): RuleChoice;
+  /**
+   * The rules that give a grant its access.
+   *
+   * @param open number of grants that are open or wait to be, since many may be kept in another
+   *   way; none by default
+   */
+  rulesFor(grant: FirewallGrant, open?: number): RuleChoice;
   /**
    * Adds all of the rules or none; repairs chains and jumps that somebody removed.
    *

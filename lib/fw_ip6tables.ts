@@ -46,8 +46,8 @@ export function ip6tablesPlanner(
   return {
     ...whole,
     setUp,
-    rulesFor: (grant) => {
-      if (grant.kind === "access" || lack === null) return planner().rulesFor(grant);
+    rulesFor: (grant, open) => {
+      if (grant.kind === "access" || lack === null) return planner().rulesFor(grant, open);
       return { ok: false, reason: `no NAT for ${grant.source}: ${lack}` };
     },
     add: (rules, renewed) => planner().add(rules, renewed),

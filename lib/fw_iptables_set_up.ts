@@ -96,7 +96,7 @@ export function* setUpChains(
  * takes it away again has the kernel check them without any packet meeting them; without
  * transactions a question for such rules has to do.
  */
-function* findProblem(
+export function* findProblem(
   programs: IptablesPrograms,
   samples: readonly (Sample | null)[],
 ): Plan<string | null> {

@@ -5,7 +5,7 @@
 import type { FirewallCall, Plan, TearDownOutcome } from "./fw_firewall.ts";
 import { completeChains, type IptablesChain, tearDownChains } from "./fw_iptables_chains.ts";
 import { applyEdits, type IptablesPrograms } from "./fw_iptables_edit.ts";
-import { together } from "./fw_iptables_families.ts";
+import { together } from "./fw_joined.ts";
 import { NFT_PROGRAM } from "./fw_nftables_calls.ts";
 import type { ProgramResult } from "./host.ts";
 

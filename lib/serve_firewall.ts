@@ -75,6 +75,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
   const sweepInterval = parts.sweepInterval ?? 0;
   const book = createOpenRules(planner.newestFirst);
   const waiting: Request[] = [];
+  /** Requests that were not answered yet. */
+  let pending = 0;
   let working: Promise<void> | null = null;
   /** Rules of others that a sweep found, with their position. */
   let overdue = new Map<FirewallRule, number>();
@@ -110,13 +112,14 @@ export function createFirewall(parts: FirewallParts): Firewall {
     },
     open: (grant) => {
       if (stopped) return Promise.resolve(STOPPED);
-      const choice = planner.rulesFor(grant);
+      const choice = planner.rulesFor(grant, book.grants + pending);
       if (!choice.ok) return Promise.resolve(choice);
       const deadline = host.monotonic() + grant.seconds * 1000;
-      return new Promise((resolve) => {
+      pending++;
+      return new Promise<FirewallOutcome>((resolve) => {
         waiting.push({ rules: choice.rules, deadline, resolve });
         wake();
-      });
+      }).finally(() => pending--);
     },
     stop: async () => {
       stopped = true;
@@ -255,9 +258,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
   }
 
   /**
-   * The rules to add: those that are not open or end too early, each once. A firewall that ends
-   * rules by itself also gets those that are open, with their latest end, since nobody told if they
-   * went early.
+   * The rules to add: those that are not open or end too early, each once. Those that the firewall
+   * ends by itself are added again with their latest end, since nobody told if they went early.
    */
   function freshRules(requests: readonly Request[]): ReadonlySet<FirewallRule> {
     const latest = new Map<string, { rule: FirewallRule; deadline: number }>();
@@ -266,12 +268,13 @@ export function createFirewall(parts: FirewallParts): Firewall {
         const key = `${chainKey(rule)} ${rule.purpose ?? rule.text}`;
         const open = book.deadlineOf(rule);
         const end = latest.get(key)?.deadline ?? open;
+        const isKept = rule.life !== undefined;
         const isLonger = end !== null && end < deadline &&
-          (planner.endsByItself ||
+          (isKept ||
             (latest.get(key)?.rule ?? book.openRule(rule))?.text !== rule.text);
         if (end === null || isLonger) {
           latest.set(key, { rule, deadline });
-        } else if (planner.endsByItself && end === open) {
+        } else if (isKept && end === open) {
           latest.set(key, { rule: lasting(rule, end), deadline: end });
         }
       }

@@ -11,10 +11,12 @@ import { ip6tablesPlanner } from "./fw_ip6tables.ts";
 import {
   ip6tablesProgram,
   type IptablesConfig,
+  type IptablesPlanner,
   iptablesPlanner,
   restoreProgram,
 } from "./fw_iptables.ts";
 import { bothFamilies } from "./fw_iptables_families.ts";
+import { type SetSettings, withSets } from "./fw_iptables_sets.ts";
 import { type NftablesConfig, nftablesPlanner } from "./fw_nftables.ts";
 import { NFT_PROGRAM } from "./fw_nftables_calls.ts";
 import { type PfConfig, pfPlanner } from "./fw_pf.ts";
@@ -25,7 +27,7 @@ import { nftRunner } from "./serve_nft.ts";
 
 /** What chooses and tunes the firewall, by its variables' names. */
 export interface FirewallConfig
-  extends IptablesConfig, NftablesConfig, FirewalldConfig, IpfwConfig, PfConfig {
+  extends IptablesConfig, SetSettings, NftablesConfig, FirewalldConfig, IpfwConfig, PfConfig {
   readonly FIREWALL_TYPE: FirewallType;
   /** Rules in iptables' words instead of rich rules. */
   readonly ENABLE_FIREWD_DIRECT: boolean;
@@ -33,6 +35,10 @@ export interface FirewallConfig
   readonly ENABLE_IP6TABLES: boolean;
   /** Null: the program beside FIREWALL_EXE, if it is there. */
   readonly IP6TABLES_EXE: string | null;
+  /** N gives each grant through iptables rules of its own, however many there are. */
+  readonly ENABLE_IPSET: boolean;
+  /** Null: where Debian has it, if it is there. */
+  readonly IPSET_EXE: string | null;
 }
 
 /** The files that tell which firewall there is. */
@@ -97,12 +103,36 @@ function plannerFor(host: Files, config: FirewallConfig): FirewallPlanner {
 }
 
 function iptablesFor(host: Files, config: FirewallConfig): FirewallPlanner {
-  const ipv4 = iptablesPlanner(config, restoreBeside(host, config.FIREWALL_EXE));
-  const iptables = ip6tablesFor(host, config);
-  if (iptables === null) return ipv4;
-  const restore = restoreBeside(host, iptables);
-  const ipv6 = ip6tablesPlanner(config, { iptables, restore });
+  const ipset = ipsetFor(host, config);
+  const restore = restoreBeside(host, config.FIREWALL_EXE);
+  const inChains = iptablesPlanner(config, restore);
+  const programs = { family: "ipv4", iptables: config.FIREWALL_EXE, restore } as const;
+  const ipv4 = ipset === null ? inChains : withSets(inChains, { ...programs, ipset }, config);
+  const ipv6 = ipv6PlannerFor(host, config, ipset);
+  if (ipv6 === null) return ipv4;
   return bothFamilies(ipv4, ipv6, { needsIpv6: config.IP6TABLES_EXE !== null });
+}
+
+function ipv6PlannerFor(
+  host: Files,
+  config: FirewallConfig,
+  ipset: string | null,
+): IptablesPlanner | null {
+  const iptables = ip6tablesFor(host, config);
+  if (iptables === null) return null;
+  const restore = restoreBeside(host, iptables);
+  const inChains = ip6tablesPlanner(config, { iptables, restore });
+  const programs = { family: "ipv6", iptables, restore } as const;
+  return ipset === null ? inChains : withSets(inChains, { ...programs, ipset }, config);
+}
+
+const IPSET_PROGRAM = "/usr/sbin/ipset";
+
+/** The program ipset; null where there is none, or it is not wanted. */
+function ipsetFor(host: Files, config: FirewallConfig): string | null {
+  if (!config.ENABLE_IPSET) return null;
+  if (config.IPSET_EXE !== null) return config.IPSET_EXE;
+  return host.stat(IPSET_PROGRAM) === null ? null : IPSET_PROGRAM;
 }
 
 /** The restore program beside one of iptables; null for none: rules are set one by one then. */

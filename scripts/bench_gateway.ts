@@ -1,7 +1,6 @@
 // The two sides of the benchmark in the lab: the daemon under test on the gateway, and the probe at
 // the client.
 
-import { endingMatch } from "../lib/fw_iptables_grant.ts";
 import { ADDRESSES, GATEWAY_INTERFACE, type Lab, spaCommand } from "../tests/lab/lab.ts";
 import { must, type Watched } from "../tests/lab/process.ts";
 import type { GeneratedKeys } from "../mod.ts";
@@ -71,20 +70,6 @@ export async function openGrants(lab: Lab, count: number): Promise<void> {
   await lab.gateway.must(
     ["nft", "-f", "-"],
     `flush set ip filter spa_access4\nadd element ip filter spa_access4 { ${elements.join()} }\n`,
-  );
-}
-
-/** Has so many rules of an earlier run in our chain of iptables, each with its end. */
-export async function openRules(lab: Lab, count: number): Promise<void> {
-  const expires = Math.floor(Date.now() / 1000) + 3600;
-  const rules = Array.from({ length: count }, (_, index) => {
-    const address = `10.${64 + (index >> 16)}.${index >> 8 & 255}.${index & 255}`;
-    return `-A FWKNOP_INPUT -p 17 -s ${address} --dport 22 ${endingMatch(expires)}` +
-      ` -m comment --comment _exp_${expires} -j ACCEPT`;
-  });
-  await lab.gateway.must(
-    ["iptables-restore", "--noflush"],
-    ["*filter", "-F FWKNOP_INPUT", ...rules, "COMMIT", ""].join("\n"),
   );
 }
 

@@ -5,7 +5,6 @@ import type { Watched } from "../tests/lab/process.ts";
 import {
   knockCommand,
   openGrants,
-  openRules,
   type Probe,
   SERVICE_PORTS,
   startProbe,
@@ -30,6 +29,8 @@ export type Recorder = (measurement: Measurement, outcome: Outcome) => void;
 const PAUSE_LIMIT = 250;
 /** How long the grants of a burst stay open in seconds, the most that fwknopd gives. */
 const BURST_TIMEOUT = 300;
+/** Knocks that are sent without pauses to have many grants open. */
+const MOST_AT_ONCE = 1000;
 /** A burst is over when no grant came for so many milliseconds. */
 const BURST_PATIENCE = 5000;
 const POLL_INTERVAL = 10;
@@ -122,30 +123,37 @@ async function measureInLab(
     });
   }
 
-  if (program === "spa") {
+  const burst = (count: number, network: number): string[] =>
+    Array.from({ length: count }, (_, index) => {
+      const address = `10.${network + (index >> 16)}.${index >> 8 & 255}.${index & 255}`;
+      return makePacket(keys, { address, port: 22, clientTimeout: BURST_TIMEOUT });
+    });
+
+  if (program === "spa" && plan.firewall === "nftables") {
     await Deno.writeTextFile(`${lab.directory}/keep.conf`, KEEP_GRANTS, { mode: 0o600 });
     const keep = ["-O", `${lab.directory}/keep.conf`];
     await withDaemon(program, lab, keep, warmUp);
-    const { packetToOpen10k } = GRANTS_OPEN;
-    const isNftables = plan.firewall === "nftables";
-    for (
-      const [measurement, count] of Object.entries(isNftables ? GRANTS_OPEN : { packetToOpen10k })
-    ) {
-      await (isNftables ? openGrants : openRules)(lab, count);
+    for (const [measurement, count] of Object.entries(GRANTS_OPEN)) {
+      await openGrants(lab, count);
       await withDaemon(program, lab, keep, async (daemon) => {
         await warmUp(daemon);
         record(measurement as keyof typeof GRANTS_OPEN, await rounds(plan.rounds, packetRound));
       });
     }
+  } else if (program === "spa") {
+    await withDaemon(program, lab, [], async (daemon) => {
+      await warmUp(daemon);
+      // Bursts, so that no packet meets a full buffer.
+      for (let network = 0; network < GRANTS_OPEN.packetToOpen10k / MOST_AT_ONCE; network++) {
+        await watchBurst(probe, daemon, burst(MOST_AT_ONCE, network));
+      }
+      record("packetToOpen10k", await rounds(plan.rounds, packetRound));
+    });
   }
 
   await withDaemon(program, lab, [], async (daemon) => {
     await warmUp(daemon);
-    const packets = Array.from({ length: plan.burst }, (_, index) => {
-      const address = `10.${index >> 16}.${index >> 8 & 255}.${index & 255}`;
-      return makePacket(keys, { address, port: 22, clientTimeout: BURST_TIMEOUT });
-    });
-    record("burst", await watchBurst(probe, daemon, packets));
+    record("burst", await watchBurst(probe, daemon, burst(plan.burst, 0)));
     record("memoryFull", lookAtMemory(daemon));
     record("packetToOpenFull", await rounds(plan.rounds, packetRound));
   });

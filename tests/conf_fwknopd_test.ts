@@ -76,7 +76,7 @@ Deno.test("an empty file gives the defaults and nothing to say", () => {
 });
 
 Deno.test("all variables of fwknopd's builds and our own are known, and each default is of its type", () => {
-  assert.equal(serverVariableNames().length, 112);
+  assert.equal(serverVariableNames().length, 115);
   const text = serverVariableNames().flatMap((name) => {
     const { initial } = SERVER_VARIABLES[name];
     return initial === null || name === "CONFIG_FILE" ? [] : [`${name} ${initial};`];

@@ -6,7 +6,8 @@ import type { FirewallGrant } from "../lib/auth_grant.ts";
 import type { FirewallPlanner, FirewallRule, Plan } from "../lib/fw_firewall.ts";
 import { ip6tablesPlanner } from "../lib/fw_ip6tables.ts";
 import { familyPlanner, ip6tablesProgram, type IptablesConfig } from "../lib/fw_iptables.ts";
-import { bothFamilies, together } from "../lib/fw_iptables_families.ts";
+import { bothFamilies } from "../lib/fw_iptables_families.ts";
+import { together } from "../lib/fw_joined.ts";
 import { DEFAULT_CONFIG, type FakeIptables, fakeIptables } from "./fake_iptables.ts";
 
 const END = 1795323564;

@@ -11,37 +11,12 @@ import {
   labMissing,
   labTest,
   labTool,
-  openLab,
   spaCommand,
 } from "./lab.ts";
+import { onBothVariants } from "./variants.ts";
 
 const SNIFF = `PCAP_INTF ${GATEWAY_INTERFACE}\n`;
 const PORTS = Array.from({ length: 100 }, (_, index) => 5000 + index);
-
-const VARIANTS = ["/usr/sbin/iptables-nft", "/usr/sbin/iptables-legacy"] as const;
-
-/** Runs a test with both variants of iptables, each in a lab of its own: they wait most of the time. */
-function onBoth(name: string, body: (lab: Lab, iptables: string) => Promise<void>): void {
-  const missing = labMissing();
-  async function inLab(iptables: string): Promise<void> {
-    const lab = await openLab(iptables);
-    try {
-      await body(lab, iptables);
-    } catch (error) {
-      throw new Error(`with ${iptables}`, { cause: error });
-    } finally {
-      await lab.close();
-    }
-  }
-  Deno.test({
-    name: missing === null ? name : `${name} (${missing})`,
-    ignore: missing !== null,
-    fn: async () => {
-      const outcomes = await Promise.allSettled(VARIANTS.map(inLab));
-      for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
-    },
-  });
-}
 
 /** How many of our rules a packet to each port meets. */
 async function rulesThatOpen(lab: Lab, iptables: string): Promise<number> {
@@ -61,30 +36,33 @@ async function past(second: number): Promise<void> {
   }
 }
 
-onBoth("a hundred rules of a killed server open nothing after their end", async (lab, iptables) => {
-  const config = `${SNIFF}FIREWALL_EXE ${iptables}\n`;
-  const files = await writeGatewayFiles(lab.directory, config, `${STANZA}FW_ACCESS_TIMEOUT 6\n`);
-  const first = await startGateway(lab, files);
-  await send(lab, ...PORTS.map((port) => knockPacket(`udp/${port}`)));
-  await first.waitFor(/Added access rule .* udp\/5099,/);
-  strictEqual(await rulesThatOpen(lab, iptables), 100);
-  first.signal("SIGKILL");
-  await first.ended;
+onBothVariants(
+  "a hundred rules of a killed server open nothing after their end",
+  async (lab, iptables) => {
+    const config = `${SNIFF}FIREWALL_EXE ${iptables}\n`;
+    const files = await writeGatewayFiles(lab.directory, config, `${STANZA}FW_ACCESS_TIMEOUT 6\n`);
+    const first = await startGateway(lab, files);
+    await send(lab, ...PORTS.map((port) => knockPacket(`udp/${port}`)));
+    await first.waitFor(/Added access rule .* udp\/5099,/);
+    strictEqual(await rulesThatOpen(lab, iptables), 100);
+    first.signal("SIGKILL");
+    await first.ended;
 
-  const saved = await savedRules(lab.gateway, `${iptables}-save`);
-  const ends = [...saved.matchAll(/_exp_(\d+)/g)].map(([, end]) => Number(end));
-  strictEqual(ends.length, 100);
-  await past(Math.max(...ends));
-  strictEqual(await rulesThatOpen(lab, iptables), 0);
+    const saved = await savedRules(lab.gateway, `${iptables}-save`);
+    const ends = [...saved.matchAll(/_exp_(\d+)/g)].map(([, end]) => Number(end));
+    strictEqual(ends.length, 100);
+    await past(Math.max(...ends));
+    strictEqual(await rulesThatOpen(lab, iptables), 0);
 
-  const second = await startGateway(lab, files);
-  const flushed = await savedRules(lab.gateway, `${iptables}-save`);
-  doesNotMatch(flushed, /_exp_/);
-  strictEqual(flushed.split("-j FWKNOP_INPUT").length, 2);
-  await second.stop();
-});
+    const second = await startGateway(lab, files);
+    const flushed = await savedRules(lab.gateway, `${iptables}-save`);
+    doesNotMatch(flushed, /_exp_/);
+    strictEqual(flushed.split("-j FWKNOP_INPUT").length, 2);
+    await second.stop();
+  },
+);
 
-onBoth(
+onBothVariants(
   "without flushing, a server takes over what a killed one has left",
   async (lab, iptables) => {
     const service = lab.gateway.start(labTool("tcp_service", "22"));
@@ -170,7 +148,7 @@ async function closeAndKnock(lab: Lab, config: string, ports = "tcp/22"): Promis
   await service.stop();
 }
 
-onBoth(
+onBothVariants(
   "fw-close ends grants, and the next knock opens again",
   (lab, iptables) => closeAndKnock(lab, `FIREWALL_EXE ${iptables}\n`),
 );
@@ -196,33 +174,36 @@ table inet filter {
 }
 `;
 
-onBoth("without the time match, a server says so and ends rules itself", async (lab, iptables) => {
-  const libraries = "/usr/lib/x86_64-linux-gnu/xtables";
-  const extensions = `${lab.directory}/extensions`;
-  await Deno.mkdir(extensions);
-  for await (const { name } of Deno.readDir(libraries)) {
-    if (name !== "libxt_time.so") {
-      await Deno.symlink(`${libraries}/${name}`, `${extensions}/${name}`);
+onBothVariants(
+  "without the time match, a server says so and ends rules itself",
+  async (lab, iptables) => {
+    const libraries = "/usr/lib/x86_64-linux-gnu/xtables";
+    const extensions = `${lab.directory}/extensions`;
+    await Deno.mkdir(extensions);
+    for await (const { name } of Deno.readDir(libraries)) {
+      if (name !== "libxt_time.so") {
+        await Deno.symlink(`${libraries}/${name}`, `${extensions}/${name}`);
+      }
     }
-  }
-  const config = `${SNIFF}FIREWALL_EXE ${iptables}\n`;
-  const files = await writeGatewayFiles(lab.directory, config, `${STANZA}FW_ACCESS_TIMEOUT 1\n`);
-  const before = await savedRules(lab.gateway, `${iptables}-save`);
-  const gateway = await startGateway(
-    {
-      ...lab,
-      gateway: {
-        ...lab.gateway,
-        start: (words, options) =>
-          lab.gateway.start(words, { ...options, env: { XTABLES_LIBDIR: extensions } }),
+    const config = `${SNIFF}FIREWALL_EXE ${iptables}\n`;
+    const files = await writeGatewayFiles(lab.directory, config, `${STANZA}FW_ACCESS_TIMEOUT 1\n`);
+    const before = await savedRules(lab.gateway, `${iptables}-save`);
+    const gateway = await startGateway(
+      {
+        ...lab,
+        gateway: {
+          ...lab.gateway,
+          start: (words, options) =>
+            lab.gateway.start(words, { ...options, env: { XTABLES_LIBDIR: extensions } }),
+        },
       },
-    },
-    files,
-  );
-  match(gateway.output(), /Rules end only while the server runs: .*time/);
-  await send(lab, knockPacket("tcp/22"));
-  await gateway.waitFor(/Added access rule/);
-  await gateway.waitFor(/Removed rule 1 from FWKNOP_INPUT/);
-  await gateway.stop();
-  strictEqual(await savedRules(lab.gateway, `${iptables}-save`), before);
-});
+      files,
+    );
+    match(gateway.output(), /Rules end only while the server runs: .*time/);
+    await send(lab, knockPacket("tcp/22"));
+    await gateway.waitFor(/Added access rule/);
+    await gateway.waitFor(/Removed rule 1 from FWKNOP_INPUT/);
+    await gateway.stop();
+    strictEqual(await savedRules(lab.gateway, `${iptables}-save`), before);
+  },
+);

@@ -1,0 +1,293 @@
+// iptables for many grants: beyond a number that are open, those for plain access become elements
+// of a set that one rule looks up, instead of rules of their own. It takes the kernel as long to
+// add the ten-thousandth as the first, and to find it for a packet.
+
+import type { FirewallGrant } from "./auth_grant.ts";
+import { callOf, explainCall } from "./fw_call.ts";
+import {
+  type AddOutcome,
+  chainKey,
+  endingRules,
+  type FirewallRule,
+  type ListedChain,
+  type Plan,
+  type RemoveOutcome,
+  type RuleChoice,
+  type SetUpOutcome,
+  type TearDownOutcome,
+} from "./fw_firewall.ts";
+import {
+  additionOf,
+  creationOf,
+  elementsFor,
+  type GrantIpset,
+  IPSET_TABLE,
+  type IpsetConfig,
+  ipsetName,
+  ipsetScript,
+  ipsetsFor,
+  LONGEST_TIMEOUT,
+  lookUpRule,
+  parseIpset,
+  removalOf,
+} from "./fw_ipset.ts";
+import type { IptablesPlanner } from "./fw_iptables.ts";
+import { chainName, showCall } from "./fw_iptables_chains.ts";
+import {
+  applyEdits,
+  type Edit,
+  explainFailure,
+  type IptablesPrograms,
+} from "./fw_iptables_edit.ts";
+import { canonicalRule, parseRules } from "./fw_iptables_listing.ts";
+import { findProblem } from "./fw_iptables_set_up.ts";
+import { joinKeepers, together } from "./fw_joined.ts";
+
+/** The programs at hand. */
+export interface SetPrograms extends IptablesPrograms {
+  readonly ipset: string;
+}
+
+/** When grants become elements of sets. */
+export interface SetSettings extends IpsetConfig {
+  /** As many grants have rules of their own. */
+  readonly IPSET_ABOVE_GRANTS: number;
+}
+
+/** What `ipset` says of a set, or an element, that is not there. */
+const NOT_THERE = /does not exist|is NOT in set/;
+
+/** So many elements are asked for one by one, each with a process. */
+const FEW_ELEMENTS = 8;
+
+/** The kernel lets go of a set some time after the last rule that looked it up. */
+const DESTROY_ATTEMPTS = 50;
+
+/** A planner that keeps the grants above a number in sets, where ipset works. */
+export function withSets(
+  planner: IptablesPlanner,
+  programs: SetPrograms,
+  config: SetSettings,
+): IptablesPlanner {
+  const sets = ipsetsFor(config, programs.family);
+  /** Whether the last set-up found that sets can be used. */
+  let usable = false;
+
+  function* setUp(flush: boolean): Plan<SetUpOutcome> {
+    usable = false;
+    const outcome = yield* planner.setUp(flush);
+    if (!outcome.ok) return outcome;
+    const problem = yield* prepare(flush);
+    if (problem !== null) {
+      const line = `All grants get rules of their own: ${problem}`;
+      return { ...outcome, lines: [...outcome.lines, line] };
+    }
+    usable = true;
+    const chains = flush ? [] : yield* listSets();
+    const kept = chains.flatMap(({ rules }) => endingRules(rules));
+    return { ...outcome, kept: [...outcome.kept, ...kept] };
+  }
+
+  /** Makes the sets, and tells why packets could not be looked up in them; null when they can. */
+  function* prepare(flush: boolean): Plan<string | null> {
+    if (flush) yield* removeLookUps();
+    const script = ipsetScript(programs.ipset, [
+      ...sets.map(creationOf),
+      ...(flush ? sets.map(({ name }) => `flush ${name}`) : []),
+    ]);
+    const [result] = yield [script];
+    const problem = result?.status === 0
+      ? yield* findProblem(
+        programs,
+        sets.map((set) => ({ chain: set.chain, text: lookUpRule(set) })),
+      )
+      : explainCall(script, result);
+    if (problem !== null) yield* destroySets();
+    return problem;
+  }
+
+  function rulesFor(grant: FirewallGrant, open = 0): RuleChoice {
+    const choice = planner.rulesFor(grant, open);
+    const fits = usable && open >= config.IPSET_ABOVE_GRANTS && grant.seconds <= LONGEST_TIMEOUT;
+    if (!choice.ok || !fits || grant.kind !== "access") return choice;
+    const stoodFor = new Set(sets.map(({ chain }) => chainKey(chainName(programs, chain))));
+    return {
+      ok: true,
+      rules: [
+        ...sets.flatMap((set) => elementsFor(set, grant)),
+        ...choice.rules.filter((rule) => !stoodFor.has(chainKey(rule))),
+      ],
+    };
+  }
+
+  function* add(rules: readonly FirewallRule[]): Plan<AddOutcome> {
+    const used = sets.filter(({ name }) => rules.some(({ chain }) => chain === name));
+    const script = ipsetScript(programs.ipset, rules.map(additionOf));
+    const looks = used.map(({ chain }) => showCall(programs, chain.table, chain.from));
+    const [first, ...shown] = yield [script, ...looks];
+    const missing = used.filter((set, index) =>
+      countLookUps(shown[index]?.stdout ?? "", set) === 0
+    );
+    const repaired: string[] = [];
+    const lost: string[] = [];
+    const failed = (reason: string, blames: "rules" | "firewall"): AddOutcome => {
+      return { ok: false, reason, blames, repaired, lost };
+    };
+
+    if (first?.status !== 0) {
+      const made = yield* makeMissing(used);
+      if (!made.ok) return failed(made.reason, "firewall");
+      lost.push(...made.sets.map((set) => chainKey(ipsetName(set))));
+    }
+    if (missing.length > 0) {
+      const outcome = yield* applyEdits(programs, missing.map((set) => lookUpEdit("-I", set)));
+      if (!outcome.ok) {
+        yield* remove(rules);
+        return failed(outcome.reason, "firewall");
+      }
+      repaired.push(
+        ...missing.map(({ name, chain }) => `Added rule for set ${name} to chain: ${chain.from}`),
+      );
+    }
+    if (first?.status === 0) return { ok: true, repaired, lost };
+    const [second] = lost.length === 0 ? [first] : yield [script];
+    if (second?.status === 0) return { ok: true, repaired, lost };
+    yield* remove(rules);
+    return failed(explainCall(script, second), "rules");
+  }
+
+  /** Makes those of the sets that somebody destroyed. */
+  function* makeMissing(
+    wanted: readonly GrantIpset[],
+  ): Plan<{ ok: true; sets: GrantIpset[] } | { ok: false; reason: string }> {
+    const looks = yield wanted.map(({ name }) => callOf(programs.ipset, ["list", "-name", name]));
+    const gone = wanted.filter((_, index) => looks[index]?.status !== 0);
+    if (gone.length === 0) return { ok: true, sets: [] };
+    const script = ipsetScript(programs.ipset, gone.map(creationOf));
+    const [result] = yield [script];
+    if (result?.status === 0) return { ok: true, sets: gone };
+    return { ok: false, reason: explainCall(script, result) };
+  }
+
+  function* remove(rules: readonly FirewallRule[]): Plan<RemoveOutcome> {
+    if (rules.length === 0) return { removed: [], missing: [], failed: [], reason: "" };
+    const script = ipsetScript(programs.ipset, rules.map(removalOf));
+    const [result] = yield [script];
+    if (result?.status === 0) return { removed: rules, missing: [], failed: [], reason: "" };
+    const gone = yield* missing(rules);
+    const left = rules.filter((rule) => !gone.includes(rule));
+    return { removed: [], missing: gone, failed: left, reason: explainCall(script, result) };
+  }
+
+  /** Those that the kernel has ended, or somebody took out. */
+  function* missing(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]> {
+    if (rules.length > FEW_ELEMENTS) {
+      const chains = yield* listSets();
+      if (chains.some(({ problem }) => problem !== null)) return [];
+      const there = new Set(
+        chains.flatMap((chain) => chain.rules).map(({ chain, text }) => `${chain} ${text}`),
+      );
+      return rules.filter(({ chain, text }) => !there.has(`${chain} ${text}`));
+    }
+    const results = yield rules.map(({ chain, text }) =>
+      callOf(programs.ipset, ["test", chain, text])
+    );
+    return rules.filter((_, index) => NOT_THERE.test(results[index]?.stderr ?? ""));
+  }
+
+  function* listSets(): Plan<ListedChain[]> {
+    const calls = sets.map(({ name }) => callOf(programs.ipset, ["save", name]));
+    const results = yield calls;
+    return sets.flatMap((set, index): ListedChain[] => {
+      const call = calls[index];
+      const result = results[index];
+      if (result?.status === 0) {
+        const rules = parseIpset(result.stdout, set);
+        return [{ ...ipsetName(set), exists: true, problem: null, rules }];
+      }
+      if (call === undefined || NOT_THERE.test(result?.stderr ?? "")) return [];
+      const problem = explainCall(call, result);
+      return [{ ...ipsetName(set), exists: false, problem, rules: [] }];
+    });
+  }
+
+  function* tearDown(): Plan<TearDownOutcome> {
+    const outcome = yield* planner.tearDown();
+    const problem = (yield* removeLookUps()) ?? (yield* destroySets());
+    if (!outcome.ok || problem === null) return outcome;
+    return { ok: false, reason: problem };
+  }
+
+  /** Gives the reason why some may be left, or null. */
+  function* removeLookUps(): Plan<string | null> {
+    const calls = sets.map(({ chain }) => showCall(programs, chain.table, chain.from));
+    const results = yield calls;
+    const edits = sets.flatMap((set, index) =>
+      Array.from(
+        { length: countLookUps(results[index]?.stdout ?? "", set) },
+        () => lookUpEdit("-D", set),
+      )
+    );
+    const outcome = yield* applyEdits(programs, edits);
+    if (!outcome.ok) return outcome.reason;
+    const failed = results.findIndex(({ status }) => status !== 0);
+    const call = calls[failed]?.call;
+    return call === undefined ? null : explainFailure(call, results[failed]);
+  }
+
+  /** Gives the reason why some may be left, or null; those are empty. */
+  function* destroySets(): Plan<string | null> {
+    let problem: string | null = null;
+    for (const { name } of sets) {
+      const call = callOf(programs.ipset, ["destroy", name]);
+      let [result] = yield [call];
+      if (result?.status !== 0 && !NOT_THERE.test(result?.stderr ?? "")) {
+        yield [callOf(programs.ipset, ["flush", name])];
+      }
+      for (let attempt = 1; attempt < DESTROY_ATTEMPTS && isInUse(result); attempt++) {
+        [result] = yield [call];
+      }
+      if (result?.status === 0 || NOT_THERE.test(result?.stderr ?? "")) continue;
+      problem = explainCall(call, result);
+    }
+    return problem;
+  }
+
+  return {
+    ...planner,
+    ...joinKeepers(planner, { add, remove, missing }, ({ table }) => table === IPSET_TABLE),
+    setUp,
+    rulesFor,
+    tearDown,
+    *list() {
+      const [chains, found] = yield* together(planner.list(), listSets());
+      return [...chains, ...found];
+    },
+    listing: (what) => [
+      ...planner.listing(what),
+      ...sets.map(({ name }) => ({
+        ...callOf(programs.ipset, ["list", name]),
+        optional: IPSET_TABLE,
+      })),
+    ],
+  };
+}
+
+function isInUse(
+  result: { readonly status: number; readonly stderr: string } | undefined,
+): boolean {
+  return result?.status === 1 && result.stderr.includes("in use");
+}
+
+function lookUpEdit(operation: "-I" | "-D", set: GrantIpset): Edit {
+  const { table, from: chain, jumpPosition } = set.chain;
+  const position = operation === "-I" ? `${jumpPosition} ` : "";
+  return { table, operation, chain, rest: `${position}${lookUpRule(set)}` };
+}
+
+/** How often the rule of a set stands in the output of `iptables -S` for its chain. */
+function countLookUps(text: string, set: GrantIpset): number {
+  const wanted = canonicalRule(lookUpRule(set));
+  return parseRules(text, set.chain.table, set.chain.from)
+    .filter((rule) => canonicalRule(rule.text) === wanted).length;
+}
