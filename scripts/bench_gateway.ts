@@ -8,7 +8,7 @@ import type { Answer, Order } from "./bench_probe.ts";
 import type { Plan, ProgramName } from "./bench_result.ts";
 
 /** Ports that the hidden service answers on; each round takes a new one. */
-export const SERVICE_PORTS = { first: 5001, last: 5400 } as const;
+export const SERVICE_PORTS = { first: 5001, last: 5500 } as const;
 
 /** What a daemon says once it takes packets. */
 const READY = /Starting fwknopd main event loop|Kicking off UDP server/;
@@ -114,7 +114,7 @@ export async function startService(lab: Lab): Promise<void> {
   await service.waitFor(/^echoing$/m);
 }
 
-/** Gives orders to the probe; resolves with milliseconds, or null when nothing came in time. */
+/** Gives orders to the probe; resolves with the value of its answer. */
 export type Probe = (order: Order) => Promise<number | null>;
 
 /** Starts the probe at the client; when the signal comes, it ends and orders are rejected. */
@@ -131,7 +131,7 @@ export function startProbe(lab: Lab, signal: AbortSignal): Probe {
     const [line] = await probe.waitFor(new RegExp(`^\\{"id":${id},.*\\}$`, "m"));
     const answer = JSON.parse(line) as Answer;
     if ("problem" in answer) throw new Error(answer.problem);
-    return answer.milliseconds;
+    return answer.value;
   };
 }
 

@@ -1,5 +1,6 @@
 // All measurements of one program, in one lab made for it.
 
+import type { GeneratedKeys } from "../mod.ts";
 import { ADDRESSES, type Lab, openLab } from "../tests/lab/lab.ts";
 import type { Watched } from "../tests/lab/process.ts";
 import {
@@ -31,6 +32,9 @@ const PAUSE_LIMIT = 250;
 const BURST_TIMEOUT = 300;
 /** Knocks that are sent without pauses to have many grants open. */
 const MOST_AT_ONCE = 1000;
+/** Grants that are open when the daemon is killed, and for how many seconds. */
+const KILLED_GRANTS = 100;
+const KILLED_TIMEOUT = 8;
 /** A burst is over when no grant came for so many milliseconds. */
 const BURST_PATIENCE = 5000;
 const POLL_INTERVAL = 10;
@@ -129,6 +133,11 @@ async function measureInLab(
       return makePacket(keys, { address, port: 22, clientTimeout: BURST_TIMEOUT });
     });
 
+  await withDaemon(program, lab, [], async (daemon) => {
+    await warmUp(daemon);
+    record("killed", await killWithGrants(probe, daemon, keys));
+  });
+
   if (program === "spa" && plan.firewall === "nftables") {
     await Deno.writeTextFile(`${lab.directory}/keep.conf`, KEEP_GRANTS, { mode: 0o600 });
     const keep = ["-O", `${lab.directory}/keep.conf`];
@@ -212,6 +221,28 @@ async function watchBurst(
   const begin = await first;
   if (begin === null || opened === 0) throw new Error("a burst of valid knocks opened nothing");
   return { kind: "burst", sent: packets.length, opened, seconds: (last - begin) / 1000 };
+}
+
+/** Opens the last ports of the service, kills the daemon, and looks who answers after the end. */
+async function killWithGrants(
+  probe: Probe,
+  daemon: Watched,
+  keys: GeneratedKeys,
+): Promise<Outcome> {
+  const last = SERVICE_PORTS.last;
+  const first = last - KILLED_GRANTS + 1;
+  const ports = { what: "count", first, last } as const;
+  const packets = Array.from({ length: KILLED_GRANTS }, (_, index) => {
+    const knock = { port: first + index, clientTimeout: KILLED_TIMEOUT };
+    return makePacket(keys, { address: ADDRESSES.client, ...knock });
+  });
+  await watchBurst(probe, daemon, packets);
+  const end = Date.now() + (KILLED_TIMEOUT + 1) * 1000;
+  const before = await probe(ports) ?? 0;
+  daemon.signal("SIGKILL");
+  await daemon.ended;
+  await sleep(end - Date.now());
+  return { kind: "ports", before, after: await probe(ports) ?? 0 };
 }
 
 /** The memory of a daemon and its children. */

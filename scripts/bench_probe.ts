@@ -19,17 +19,24 @@ export type Order =
   /** Starts a client program that knocks here, and measures until its packet arrives. */
   | { readonly what: "wire"; readonly command: readonly string[] }
   /** Sends many packets; the answer is the time of the first. */
-  | { readonly what: "burst"; readonly packets: readonly string[] };
+  | { readonly what: "burst"; readonly packets: readonly string[] }
+  /** Counts the UDP ports that answer, to a client port that no connection has. */
+  | { readonly what: "count"; readonly first: number; readonly last: number };
 
 /** An answer to the order with the same number. */
 export type Answer =
-  /** A duration, or for a burst the time since 1970; null when nothing came in time. */
-  | { readonly id: number; readonly milliseconds: number | null }
+  /**
+   * A duration in milliseconds, for a burst those since 1970, or a number of ports; null when
+   * nothing came in time.
+   */
+  | { readonly id: number; readonly value: number | null }
   | { readonly id: number; readonly problem: string };
 
 /** How long a round may take, in milliseconds. */
 const ROUND_LIMIT = 5000;
 const SPA_PORT = 62201;
+/** Milliseconds after which a port that has not answered is closed. */
+const ANSWER_LIMIT = 1000;
 
 /** Half-millisecond ticks, while a round needs them. */
 interface Metronome {
@@ -117,6 +124,25 @@ function createRounds(gateway: string, metronome: Metronome) {
     return begin;
   }
 
+  async function count(first: number, last: number): Promise<number> {
+    const socket = Deno.listenDatagram({ hostname: "0.0.0.0", port: 0, transport: "udp" });
+    const timer = setTimeout(() => socket.close(), ANSWER_LIMIT);
+    for (let port = first; port <= last; port++) await socket.send(Uint8Array.of(0), to(port));
+    const answers = new Set<number>();
+    try {
+      while (answers.size <= last - first) {
+        const [, from] = await socket.receive();
+        answers.add((from as Deno.NetAddr).port);
+      }
+    } catch {
+      // closed by the time limit
+    } finally {
+      clearTimeout(timer);
+      close(socket);
+    }
+    return answers.size;
+  }
+
   function packetRound(packet: string, port: number, limit?: number): Promise<number | null> {
     const bytes = new TextEncoder().encode(packet);
     return untilOpen(port, async (socket) => void await socket.send(bytes, to(SPA_PORT)), limit);
@@ -132,6 +158,8 @@ function createRounds(gateway: string, metronome: Metronome) {
         return wire(order.command);
       case "burst":
         return burst(order.packets);
+      case "count":
+        return count(order.first, order.last);
     }
   };
 }
@@ -165,7 +193,7 @@ if (import.meta.main) {
   for await (const line of createInterface({ input: process.stdin })) {
     const { id, order } = JSON.parse(line) as { id: number; order: Order };
     const answer: Answer = await carryOut(order).then(
-      (milliseconds) => ({ id, milliseconds }),
+      (value) => ({ id, value }),
       (error) => ({ id, problem: error instanceof Error ? error.message : String(error) }),
     );
     console.log(JSON.stringify(answer));

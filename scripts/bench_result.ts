@@ -16,6 +16,7 @@ export const MEASUREMENTS = {
   knockToOpen: "knock → open",
   knockToWire: "knock → packet on the wire",
   burst: "burst of valid knocks",
+  killed: "ports that 100 grants open, after kill -9 and their end",
   start: "start of the server",
   memoryIdle: "memory, idle",
   memoryFull: "memory with the burst's grants open",
@@ -73,6 +74,7 @@ export const PEACEFUL_MEASUREMENTS: readonly Measurement[] = [
   "knockToOpen",
   "knockToWire",
   "burst",
+  "killed",
   "start",
   "memoryIdle",
   "memoryFull",
@@ -99,6 +101,8 @@ export type Outcome =
     readonly load: number;
   }
   | { readonly kind: "duration"; readonly milliseconds: number }
+  /** Ports that were open while they should, and those that still are. */
+  | { readonly kind: "ports"; readonly before: number; readonly after: number }
   | {
     readonly kind: "stall";
     /** Milliseconds of processor time between two turns of the timers. */
@@ -199,6 +203,8 @@ export function formatOutcome(outcome: Outcome | undefined): string {
     }
     case "duration":
       return `${number(outcome.milliseconds)} ms`;
+    case "ports":
+      return `${outcome.after} of ${outcome.before} still open`;
     case "burst": {
       const { sent, opened, seconds } = outcome;
       const rate = number(opened / seconds);

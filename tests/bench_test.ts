@@ -47,6 +47,7 @@ const CELLS: readonly (readonly [Outcome | undefined, string])[] = [
     "0 of 10 opened (sent: 1000/s; 0 % of a core)",
   ],
   [{ kind: "duration", milliseconds: 812.4 }, "812 ms"],
+  [{ kind: "ports", before: 100, after: 3 }, "3 of 100 still open"],
   [
     { kind: "stall", samples: [0.5, 2, 11] },
     "11.0 ms of a core (99 %: 11.0, median: 2.00)",
