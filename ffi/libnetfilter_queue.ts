@@ -1,8 +1,7 @@
 // libnetfilter_queue: packets that a firewall rule hands over instead of judging them itself.
 // What the queue delivers is left as it is; see net_nfqueue.ts.
 
-import { SystemError } from "./libc.ts";
-import { loadMemory } from "./libc_memory.ts";
+import { EAGAIN, EINTR, ENOBUFS, loadErrors, type SystemErrors } from "./libc_error.ts";
 
 const SYMBOLS = {
   nfq_open: { parameters: [], result: "pointer" },
@@ -80,9 +79,6 @@ const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 const MSG_DONTWAIT = 0x40;
 const O_RDONLY_CLOEXEC = 0o2000000;
-const EINTR = 4;
-const EAGAIN = 11;
-const ENOBUFS = 105;
 /** A packet of the longest kind with what the kernel says of it. */
 const MESSAGE_BYTES = 0x10000 + 4096;
 /** A line for each queue of this network namespace. */
@@ -99,9 +95,9 @@ export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): 
   const nfq = load();
   const libc = loadLibc();
   const handle = nfq.nfq_open();
-  if (handle === null) throw libc.lastError();
+  if (handle === null) throw libc.errors.last();
   const giveUp = (): never => {
-    const error = libc.lastError();
+    const error = libc.errors.last();
     nfq.nfq_close(handle);
     throw error;
   };
@@ -122,7 +118,7 @@ export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): 
     next: readerOf(libc, fd),
     settle(lastId, verdict) {
       const code = verdict === "drop" ? NF_DROP : NF_ACCEPT;
-      if (nfq.nfq_set_verdict_batch(queue, lastId, code) < 0) throw libc.lastError();
+      if (nfq.nfq_set_verdict_batch(queue, lastId, code) < 0) throw libc.errors.last();
     },
     counters: counters.read,
     lendTo(start) {
@@ -146,7 +142,7 @@ export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): 
 /** The reading end of a queue that another process has opened, by the descriptor it was lent. */
 export function readPacketQueue(fd: number): QueueReader {
   const libc = loadLibc();
-  if (libc.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) throw libc.lastError();
+  if (libc.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) throw libc.errors.last();
   return { fd, next: readerOf(libc, fd), close: () => void libc.close(fd) };
 }
 
@@ -155,7 +151,7 @@ function readerOf(libc: Libc, fd: number): QueueReader["next"] {
   return () => {
     const count = Number(libc.recv(fd, message, BigInt(message.length), MSG_DONTWAIT));
     if (count >= 0) return message.slice(0, count);
-    const error = libc.lastError();
+    const error = libc.errors.last();
     if (error.errno === EAGAIN || error.errno === EINTR) return null;
     if (error.errno === ENOBUFS) return "overrun";
     throw error;
@@ -215,19 +211,10 @@ function load(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
   }
 }
 
-type Libc = ReturnType<typeof loadLibc>;
+type Libc = Deno.DynamicLibrary<typeof LIBC_SYMBOLS>["symbols"] & {
+  readonly errors: SystemErrors;
+};
 
-function loadLibc(): Deno.DynamicLibrary<typeof LIBC_SYMBOLS>["symbols"] & {
-  lastError(): SystemError;
-} {
-  const { symbols } = Deno.dlopen("libc.so.6", LIBC_SYMBOLS);
-  const memory = loadMemory();
-  return {
-    ...symbols,
-    // errno is per thread and stays until the next failing call: read it first thing.
-    lastError() {
-      const errno = memory.errno();
-      return new SystemError(memory.errorText(errno), errno);
-    },
-  };
+function loadLibc(): Libc {
+  return { ...Deno.dlopen("libc.so.6", LIBC_SYMBOLS).symbols, errors: loadErrors() };
 }

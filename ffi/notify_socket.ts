@@ -1,8 +1,7 @@
 // The socket on which a service manager hears how a service is; see sd_notify(3). Deno's own
 // datagrams know no addresses without a file.
 
-import { loadMemory } from "./libc_memory.ts";
-import { SystemError } from "./libc.ts";
+import { loadErrors } from "./libc_error.ts";
 
 const SYMBOLS = {
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -34,14 +33,8 @@ export interface NotifySocket {
  */
 export function openNotifySocket(address: string): NotifySocket {
   const { symbols: c } = Deno.dlopen("libc.so.6", SYMBOLS);
-  const memory = loadMemory();
+  const { checked } = loadErrors();
   const encoder = new TextEncoder();
-
-  function checked(result: number): number {
-    if (result >= 0) return result;
-    const errno = memory.errno();
-    throw new SystemError(memory.errorText(errno), errno);
-  }
 
   const name = encoder.encode(address.replace(/^@/, "\0"));
   if (name.length >= LONGEST_ADDRESS) {

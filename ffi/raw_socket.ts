@@ -1,11 +1,9 @@
 // Raw IPv4 sockets of the C library: sending packets with a header of one's own.
 // Needs CAP_NET_RAW; only the raw transports of `spa knock` load this.
 
-import { SystemError } from "./libc.ts";
+import { loadErrors } from "./libc_error.ts";
 
 const SYMBOLS = {
-  __errno_location: { parameters: [], result: "pointer" },
-  strerror: { parameters: ["i32"], result: "pointer" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
@@ -32,16 +30,7 @@ export interface RawSocket {
 export function openRawSocket(): RawSocket {
   const library = Deno.dlopen("libc.so.6", SYMBOLS);
   const { symbols: c } = library;
-
-  function checked(result: number): number {
-    if (result >= 0) return result;
-    const location = c.__errno_location();
-    const errno = location === null ? 0 : new Deno.UnsafePointerView(location).getInt32();
-    const text = c.strerror(errno);
-    const message = text === null ? `errno ${errno}` : Deno.UnsafePointerView.getCString(text);
-    throw new SystemError(message, errno);
-  }
-
+  const { checked } = loadErrors();
   const socket = checked(c.socket(AF_INET, SOCK_RAW_CLOEXEC, IPPROTO_RAW));
   return {
     sourceFor(destination) {

@@ -1,5 +1,6 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
-import type { Libc, Waiter } from "../ffi/libc.ts";
+import type { Libc } from "../ffi/libc.ts";
+import type { Waiter } from "../ffi/libc_wait.ts";
 import type { PcapCapture } from "../ffi/libpcap.ts";
 import type { Native } from "../lib/host.ts";
 import type { Datagram } from "../lib/net_datagram.ts";
