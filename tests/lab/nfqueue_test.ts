@@ -283,6 +283,7 @@ labTest(
     gateway.signal("SIGSTOP");
     await send(lab, ...Array.from({ length: 100 }, () => "junk"));
     gateway.signal("SIGCONT");
+    await queueIsEmpty(lab);
     await send(lab, knockPacket("tcp/22"));
     await gateway.waitFor(/Added access rule .* tcp\/22, expires/);
     gateway.signal("SIGUSR1");
@@ -295,6 +296,17 @@ labTest(
   },
   missing,
 );
+
+/** Looks until no packet waits for its verdict: the kernel tells nobody when that comes. */
+async function queueIsEmpty(lab: Lab): Promise<void> {
+  const deadline = Date.now() + PATIENCE;
+  for (;;) {
+    const line = await lab.gateway.must(["cat", QUEUES]);
+    const [, , waiting] = line.trim().split(/ +/);
+    if (waiting === "0") return;
+    if (Date.now() > deadline) throw new Error(`the queue does not become empty:\n${line}`);
+  }
+}
 
 labTest("a missing libnetfilter_queue is told with its package", async (lab) => {
   const files = await writeGatewayFiles(lab.directory, QUEUE, STANZA);
