@@ -70,8 +70,12 @@ function openLocked(host: Host, libc: Native["libc"], path: string): number {
   }
 }
 
-/** The process that holds the lock, or null when no daemon runs. */
-async function runningDaemon(host: Host, path: string): Promise<number | null> {
+/**
+ * The process that holds the lock, or null when no daemon runs.
+ *
+ * @throws when there is a file that cannot be opened
+ */
+export async function runningDaemon(host: Host, path: string): Promise<number | null> {
   const { libc } = await host.native();
   let fd: number;
   try {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { run as flush } from "../lib/cmd_fw_flush.ts";
 import { run as list } from "../lib/cmd_fw_list.ts";
-import type { Host } from "../lib/host.ts";
+import type { Host, Native } from "../lib/host.ts";
 import { denoHost } from "../lib/host_deno.ts";
 import { type FakeIptables, fakeIptables } from "./fake_iptables.ts";
 
@@ -21,6 +21,7 @@ async function perform(
   args: readonly string[],
   iptables: FakeIptables,
   config = "",
+  changes: Partial<Host> = {},
 ): Promise<Finished> {
   let stdout = "";
   let stderr = "";
@@ -37,6 +38,7 @@ async function perform(
     run: (call) => Promise.resolve(iptables.run(call)),
     stdout: (text) => void (stdout += text),
     stderr: (text) => void (stderr += text),
+    ...changes,
   };
   const status = await command(["-c", "/etc/test.conf", ...args], host);
   return { status, stdout, stderr };
@@ -113,6 +115,93 @@ Deno.test("fw-flush removes our chains and jumps", async () => {
   const { status, stdout } = await perform(flush, [], iptables);
   assert.deepEqual([status, stdout], [0, "Deleting any existing firewall rules...\n"]);
   assert.deepEqual(iptables.save(), []);
+});
+
+/** fwknopd.conf of a server whose packets come from a queue, and what it leaves when it is killed. */
+const QUEUE = "ENABLE_NFQ_CAPTURE Y\nNFQ_TABLE filter\nFWKNOP_PID_FILE /run/test.pid\n";
+
+function withQueueRule(): FakeIptables {
+  return fakeIptables(
+    "-t filter -N FWKNOP_NFQ",
+    "-t filter -A INPUT -j FWKNOP_NFQ",
+    "-t filter -A INPUT -j DROP",
+    "-t filter -A FWKNOP_NFQ -p udp -m udp --dport 62201 -j NFQUEUE --queue-num 1",
+    "-t filter -N FWKNOP_INPUT",
+    "-t filter -A INPUT -j FWKNOP_INPUT",
+  );
+}
+
+/** A pid file that this process has locked; null for none. An error is that of opening it. */
+function pidFileOf(holder: number | null | Error): Partial<Host> {
+  const libc: Partial<Native["libc"]> = {
+    openFileReadOnly(path) {
+      assert.equal(path, "/run/test.pid");
+      if (holder instanceof Error) throw holder;
+      return 3;
+    },
+    queryLock: () => ({ holder: holder instanceof Error ? null : holder }),
+    closeFile: () => {},
+  };
+  return {
+    native: () => Promise.resolve({ libc } as Native),
+    stat: (path) => path === "/run/test.pid" ? ({} as ReturnType<Host["stat"]>) : null,
+  };
+}
+
+const QUEUE_RULE = [
+  ":FWKNOP_NFQ",
+  "-A INPUT -j FWKNOP_NFQ",
+  "-A INPUT -j DROP",
+  "-A FWKNOP_NFQ -p udp -m udp --dport 62201 -j NFQUEUE --queue-num 1",
+];
+
+Deno.test("fw-flush removes the rule of a queue that a killed server has left", async () => {
+  const iptables = withQueueRule();
+  const { status, stdout, stderr } = await perform(flush, [], iptables, QUEUE, pidFileOf(null));
+  assert.deepEqual([status, stderr], [0, ""]);
+  assert.equal(stdout, "Deleting any existing firewall rules...\n");
+  assert.deepEqual(iptables.save(), ["-A INPUT -j DROP"]);
+  const again = await perform(flush, ["--json"], iptables, QUEUE, pidFileOf(null));
+  assert.deepEqual(JSON.parse(again.stdout), {
+    firewall: "iptables",
+    flushed: true,
+    queueRule: "flushed",
+  });
+});
+
+Deno.test("fw-flush leaves a running server the rule of its queue, and says so", async () => {
+  const iptables = withQueueRule();
+  const { status, stdout } = await perform(flush, [], iptables, QUEUE, pidFileOf(7));
+  assert.equal(status, 0);
+  assert.match(stdout, /\nThe rule of the netfilter queue stays: .* fwknopd, .* \(pid=7\)/);
+  assert.deepEqual(iptables.save(), QUEUE_RULE);
+  const asJson = await perform(flush, ["--json"], iptables, QUEUE, pidFileOf(7));
+  assert.equal(JSON.parse(asJson.stdout).queueRule, "kept");
+});
+
+Deno.test("fw-flush leaves the rule of a queue where it cannot tell whether a server runs", async () => {
+  const iptables = withQueueRule();
+  const pidFile = pidFileOf(new Error("Permission denied (os error 13)"));
+  const { status, stderr } = await perform(flush, [], iptables, QUEUE, pidFile);
+  assert.equal(status, 1);
+  assert.match(stderr, /^spa: cannot remove the rule of the netfilter queue: .*Permission denied/);
+  assert.deepEqual(iptables.save(), QUEUE_RULE);
+});
+
+Deno.test("fw-flush fails with the reason when the rule of a queue cannot be removed", async () => {
+  const iptables = withQueueRule();
+  iptables.keep = true;
+  const done = await perform(flush, ["--json"], iptables, QUEUE, pidFileOf(null));
+  assert.equal(done.status, 1);
+  assert.match(done.stderr, /cannot remove the rule of the netfilter queue: .*busy/);
+  assert.equal(JSON.parse(done.stdout).queueRule, "failed");
+});
+
+Deno.test("fw-flush knows of no queue where the configuration has none", async () => {
+  const iptables = withQueueRule();
+  const { status, stdout } = await perform(flush, ["--json"], iptables);
+  assert.deepEqual([status, JSON.parse(stdout)], [0, { firewall: "iptables", flushed: true }]);
+  assert.deepEqual(iptables.save(), QUEUE_RULE);
 });
 
 Deno.test("both read the chains of the configuration, and stop when it is wrong", async () => {

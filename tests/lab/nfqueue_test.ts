@@ -228,6 +228,28 @@ labTest("rules of a gateway that was killed are taken over, not doubled", async 
   deepEqual(await mangleRules(lab), []);
 }, missing);
 
+labTest(
+  "fw-flush takes the rule of a killed gateway away, and none of a running one",
+  async (lab) => {
+    const { gateway, files } = await start(lab);
+    const flush = ["fw-flush", "-c", files.config, "-r", files.runDirectory];
+    match(await lab.gateway.must(spaCommand(...flush)), /the netfilter queue stays: .*\(pid=\d+\)/);
+    deepEqual(await mangleRules(lab), FWKNOP_RULES);
+    await send(lab, knockPacket("tcp/22"));
+    await gateway.waitFor(/Added access rule .* tcp\/22, expires/);
+    gateway.signal("SIGKILL");
+    await gateway.ended;
+    deepEqual(await mangleRules(lab), FWKNOP_RULES);
+    equal(
+      await lab.gateway.must(spaCommand(...flush)),
+      "Deleting any existing firewall rules...\n",
+    );
+    deepEqual(await mangleRules(lab), []);
+    ok(!(await savedRules(lab.gateway)).includes("FWKNOP"));
+  },
+  missing,
+);
+
 const CYCLE = `${STANZA}CMD_CYCLE_OPEN /bin/echo opened $PORT\nCMD_CYCLE_CLOSE NONE\n`;
 
 labTest("commands are run for knocks from a queue where they alone give access", async (lab) => {
