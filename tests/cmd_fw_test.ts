@@ -197,6 +197,16 @@ Deno.test("fw-flush fails with the reason when the rule of a queue cannot be rem
   assert.equal(JSON.parse(done.stdout).queueRule, "failed");
 });
 
+Deno.test("fw-flush removes a queue's table of nftables where iptables is not used", async () => {
+  const programs = fakeIptables();
+  programs.broken = { status: 0, stdout: "", stderr: "" };
+  const config = `${QUEUE}FIREWALL_TYPE command\nNFT_EXE /opt/nft\n`;
+  assert.equal((await perform(flush, [], programs, config, pidFileOf(null))).status, 0);
+  assert.deepEqual(programs.calls.map(({ program, stdin }) => [program, stdin]), [
+    ["/opt/nft", "add table inet spa_nfqueue\ndelete table inet spa_nfqueue\n"],
+  ]);
+});
+
 Deno.test("fw-flush knows of no queue where the configuration has none", async () => {
   const iptables = withQueueRule();
   const { status, stdout } = await perform(flush, ["--json"], iptables);
