@@ -5,7 +5,8 @@ import fc from "fast-check";
 import type { FirewallGrant } from "../lib/auth_grant.ts";
 import type { FirewallPlanner } from "../lib/fw_firewall.ts";
 import { type IptablesConfig, type IptablesPlanner, iptablesPlanner } from "../lib/fw_iptables.ts";
-import { createFirewall, type Firewall, type FirewallOutcome } from "../lib/serve_firewall.ts";
+import { createFirewall, type Firewall } from "../lib/serve_firewall.ts";
+import type { FirewallOutcome } from "../lib/serve_firewall_opening.ts";
 import { createLog } from "../lib/serve_log.ts";
 import { DEFAULT_CONFIG, type FakeIptables, fakeIptables } from "./fake_iptables.ts";
 

@@ -7,7 +7,8 @@ import {
   ipv6ForwardingProblem,
   withForwardingWarning,
 } from "../lib/serve_forwarding.ts";
-import type { Firewall, FirewallOutcome } from "../lib/serve_firewall.ts";
+import type { Firewall } from "../lib/serve_firewall.ts";
+import type { FirewallOutcome } from "../lib/serve_firewall_opening.ts";
 import { createLog } from "../lib/serve_log.ts";
 
 const IPV6_CONF = "/proc/sys/net/ipv6/conf";
