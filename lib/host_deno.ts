@@ -1,23 +1,7 @@
 // The real `Host`, on Deno.
 
 import type { Nftables } from "../ffi/libnftables.ts";
-import type {
-  AddressFamily,
-  BytesCall,
-  BytesResult,
-  CopyOfProgram,
-  Endpoint,
-  FetchedPage,
-  FetchOptions,
-  FileInfo,
-  Host,
-  Native,
-  ProgramCall,
-  ProgramResult,
-  SignalName,
-  WriteOptions,
-} from "./host.ts";
-import { reasonOf } from "./host.ts";
+import type { FileInfo, Host, Native, SignalName, WriteOptions } from "./host.ts";
 import { startCommand, startInForeground } from "./host_deno_command.ts";
 import {
   openRecordFile,
@@ -26,7 +10,9 @@ import {
   syncDirectory,
   writeAll,
 } from "./host_deno_file.ts";
-import { collectGarbage, copyArguments, LEAN_RUNTIME, startPart } from "./host_deno_part.ts";
+import { fetchPage, resolve, sendDatagram, sendStream } from "./host_deno_net.ts";
+import { collectGarbage, startCopy, startPart } from "./host_deno_part.ts";
+import { run, runOnBytes } from "./host_deno_program.ts";
 import { connectStream, listenStreams, standardStream } from "./host_deno_stream.ts";
 
 /** The host this process runs on. */
@@ -58,7 +44,7 @@ export function denoHost(): Host {
     setFileMask: (mask) => void Deno.umask(mask),
     absolutePath: (path) => path.startsWith("/") ? path : `${Deno.cwd()}/${path}`,
     run,
-    runOnBytes: execute,
+    runOnBytes,
     startCommand,
     startInForeground,
     resolve,
@@ -145,24 +131,6 @@ async function native(): Promise<Native> {
   };
 }
 
-function startCopy(
-  args: readonly string[],
-  environment: Readonly<Record<string, string>>,
-): CopyOfProgram {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: copyArguments(args),
-    env: { ...LEAN_RUNTIME, ...environment },
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  }).spawn();
-  return {
-    pid: child.pid,
-    stderr: child.stderr.pipeThrough(new TextDecoderStream()),
-    status: child.status.then(({ code }) => code),
-  };
-}
-
 function signal(pid: number, name: SignalName | "SIGKILL"): boolean {
   try {
     Deno.kill(pid, name);
@@ -171,139 +139,6 @@ function signal(pid: number, name: SignalName | "SIGKILL"): boolean {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
-}
-
-async function run(call: ProgramCall): Promise<ProgramResult> {
-  const { stdin, ...rest } = call;
-  const input = stdin === undefined ? undefined : new TextEncoder().encode(stdin);
-  const result = await execute(input === undefined ? rest : { ...rest, stdin: input });
-  return { ...result, stdout: new TextDecoder().decode(result.stdout) };
-}
-
-/** Most programs print next to nothing. */
-const READ_BYTES = 8192;
-
-async function execute(
-  { program, args, stdin, timeout }: Omit<BytesCall, "stdin"> & Partial<Pick<BytesCall, "stdin">>,
-): Promise<BytesResult> {
-  let child: Deno.ChildProcess;
-  try {
-    child = new Deno.Command(program, {
-      args: [...args],
-      stdin: stdin === undefined ? "null" : "piped",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-  } catch (error) {
-    return { status: 127, stdout: new Uint8Array(), stderr: `${program}: ${reasonOf(error)}` };
-  }
-  const timer = timeout === undefined
-    ? undefined
-    : setTimeout(() => signal(child.pid, "SIGKILL"), timeout);
-  // Not `child.output()`: its buffers stay, a hundred kilobytes for each program that was run.
-  const end = Promise.all([child.status, readAll(child.stdout), readAll(child.stderr)]);
-  if (stdin !== undefined) await feed(child.stdin, stdin);
-  const [{ code }, stdout, stderr] = await end;
-  clearTimeout(timer);
-  return { status: code, stdout, stderr: new TextDecoder().decode(stderr) };
-}
-
-/** Into one small buffer, and not into one of 64 KiB for each read, as iterating would. */
-async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
-  const reader = stream.getReader({ mode: "byob" });
-  const pieces: Uint8Array[] = [];
-  for (let buffer = new ArrayBuffer(READ_BYTES);;) {
-    const { done, value } = await reader.read(new Uint8Array(buffer));
-    if (done) return joined(pieces);
-    pieces.push(value.slice());
-    buffer = value.buffer;
-  }
-}
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
-}
-
-/** A program may end before it has read its input; its exit status then tells the story. */
-async function feed(stdin: WritableStream<Uint8Array>, bytes: Uint8Array): Promise<void> {
-  const writer = stdin.getWriter();
-  try {
-    await writer.write(bytes);
-    await writer.close();
-  } catch {
-    await writer.abort().catch(() => {});
-  }
-}
-
-async function resolve(name: string, family: AddressFamily): Promise<string[]> {
-  const { lookup } = await import("node:dns/promises");
-  const found = await lookup(name, { all: true, family: family === "ipv6" ? 6 : 4 });
-  return found.map((entry) => entry.address);
-}
-
-async function sendDatagram(
-  to: Endpoint,
-  payload: Uint8Array,
-  sourcePort: number,
-): Promise<number> {
-  const socket = Deno.listenDatagram({
-    transport: "udp",
-    hostname: to.address.includes(":") ? "::" : "0.0.0.0",
-    port: sourcePort,
-  });
-  try {
-    return await socket.send(payload, { transport: "udp", hostname: to.address, port: to.port });
-  } finally {
-    socket.close();
-  }
-}
-
-async function sendStream(to: Endpoint, payload: Uint8Array, timeout: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer for ${timeout / 1000} s`)), timeout);
-  });
-  try {
-    await Promise.race([deliver(to, payload), tooLate]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function deliver(to: Endpoint, payload: Uint8Array): Promise<void> {
-  const connection = await Deno.connect({ hostname: to.address, port: to.port });
-  try {
-    let rest = payload;
-    while (rest.length > 0) rest = rest.subarray(await connection.write(rest));
-  } finally {
-    connection.close();
-  }
-}
-
-async function fetchPage(url: string, options: FetchOptions): Promise<FetchedPage> {
-  const response = await fetch(url, {
-    headers: { "user-agent": options.userAgent, accept: "*/*" },
-    signal: AbortSignal.timeout(options.timeout),
-  }).catch((error: Error) => {
-    const { message } = error.cause instanceof Error ? error.cause : error;
-    throw new Error(message.replace(/^.*client error \([^)]*\): /, ""));
-  });
-  const kept = new Uint8Array(options.limit);
-  let length = 0;
-  for await (const chunk of response.body ?? []) {
-    const part = chunk.subarray(0, kept.length - length);
-    kept.set(part, length);
-    length += part.length;
-    if (length === kept.length) break;
-  }
-  if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-  return { url: response.url, body: new TextDecoder().decode(kept.subarray(0, length)) };
 }
 
 const LINE_FEED = 0x0a;

@@ -1,9 +1,10 @@
 // Copies of this program on Deno: how it starts itself, and a part of it that is joined by pipes.
 
-import type { PartOfProgram } from "./host.ts";
+import type { CopyOfProgram, PartOfProgram } from "./host.ts";
+import { endByForce } from "./host_deno_program.ts";
 
 /** The runtime's arguments that run this program with some arguments. */
-export function copyArguments(args: readonly string[]): string[] {
+function copyArguments(args: readonly string[]): string[] {
   return fromSource()
     ? ["run", "--quiet", "--allow-all", new URL(Deno.mainModule).pathname, ...args]
     : [...args];
@@ -28,6 +29,25 @@ export const LEAN_RUNTIME: Readonly<Record<string, string>> = {
 export function collectGarbage(): void {
   const { gc } = globalThis as { gc?: (options: Readonly<Record<string, string>>) => void };
   gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
+}
+
+/** Starts this program again; see `Host`. */
+export function startCopy(
+  args: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): CopyOfProgram {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: copyArguments(args),
+    env: { ...LEAN_RUNTIME, ...environment },
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  return {
+    pid: child.pid,
+    stderr: child.stderr.pipeThrough(new TextDecoderStream()),
+    status: child.status.then(({ code }) => code),
+  };
 }
 
 /** Where the runtime finds the modules of the sources. */
@@ -71,14 +91,7 @@ export function startPart(
       }
     },
     write: (text) => writer.write(encoder.encode(text)).catch(() => {}),
-    kill() {
-      try {
-        child.kill("SIGKILL");
-      } catch (error) {
-        // It has ended already.
-        if (!(error instanceof TypeError)) throw error;
-      }
-    },
+    kill: () => endByForce(child),
     status: child.status.then(({ code }) => code),
   };
 }

@@ -56,7 +56,8 @@ function listenOnAll(port: number): Deno.TcpListener {
   }
 }
 
-async function writeAll(
+/** Writes all of the bytes. */
+export async function writeAll(
   writer: { write(bytes: Uint8Array): Promise<number> },
   bytes: Uint8Array,
 ): Promise<void> {

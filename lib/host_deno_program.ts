@@ -1,0 +1,86 @@
+// Programs on Deno that are run to their ends, with all that they are told and print.
+
+import {
+  type BytesCall,
+  type BytesResult,
+  type ProgramCall,
+  type ProgramResult,
+  reasonOf,
+} from "./host.ts";
+
+/** Runs a program to its end; see `Host`. */
+export async function run(call: ProgramCall): Promise<ProgramResult> {
+  const { stdin, ...rest } = call;
+  const input = stdin === undefined ? undefined : new TextEncoder().encode(stdin);
+  const result = await runOnBytes(input === undefined ? rest : { ...rest, stdin: input });
+  return { ...result, stdout: new TextDecoder().decode(result.stdout) };
+}
+
+/** Most programs print next to nothing. */
+const READ_BYTES = 8192;
+
+/** As {@linkcode run}, with bytes for texts. */
+export async function runOnBytes(
+  { program, args, stdin, timeout }: Omit<BytesCall, "stdin"> & Partial<Pick<BytesCall, "stdin">>,
+): Promise<BytesResult> {
+  let child: Deno.ChildProcess;
+  try {
+    child = new Deno.Command(program, {
+      args: [...args],
+      stdin: stdin === undefined ? "null" : "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+  } catch (error) {
+    return { status: 127, stdout: new Uint8Array(), stderr: `${program}: ${reasonOf(error)}` };
+  }
+  const timer = timeout === undefined ? undefined : setTimeout(() => endByForce(child), timeout);
+  // Not `child.output()`: its buffers stay, a hundred kilobytes for each program that was run.
+  const end = Promise.all([child.status, readAll(child.stdout), readAll(child.stderr)]);
+  if (stdin !== undefined) await feed(child.stdin, stdin);
+  const [{ code }, stdout, stderr] = await end;
+  clearTimeout(timer);
+  return { status: code, stdout, stderr: new TextDecoder().decode(stderr) };
+}
+
+/** Ends a program with SIGKILL, unless it has ended already. */
+export function endByForce(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+  }
+}
+
+/** Into one small buffer, and not into one of 64 KiB for each read, as iterating would. */
+async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+  const reader = stream.getReader({ mode: "byob" });
+  const pieces: Uint8Array[] = [];
+  for (let buffer = new ArrayBuffer(READ_BYTES);;) {
+    const { done, value } = await reader.read(new Uint8Array(buffer));
+    if (done) return joined(pieces);
+    pieces.push(value.slice());
+    buffer = value.buffer;
+  }
+}
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
+
+/** A program may end before it has read its input; its exit status then tells the story. */
+async function feed(stdin: WritableStream<Uint8Array>, bytes: Uint8Array): Promise<void> {
+  const writer = stdin.getWriter();
+  try {
+    await writer.write(bytes);
+    await writer.close();
+  } catch {
+    await writer.abort().catch(() => {});
+  }
+}
