@@ -89,7 +89,7 @@ export function readNat(
     );
   }
   const { FIREWALL_TYPE: type } = config;
-  const ipv6 = type === "nftables" || type === "auto";
+  const ipv6 = type === "nftables" || config.ENABLE_IP6TABLES;
   const FORCE_SNAT = reader.read("FORCE_SNAT", (text) => parseNatAddress(text, ipv6));
   const FORCE_MASQUERADE = reader.flag("FORCE_MASQUERADE");
   const FORWARD_ALL = reader.flag("FORWARD_ALL");

@@ -83,7 +83,7 @@ export function parseNatAddress(text: string, ipv6: boolean): Parsed<IpAddress> 
 }
 
 function kindOf(ipv6: boolean): string {
-  return ipv6 ? "IPv4 or IPv6 address" : "IPv4 address; IPv6 takes FIREWALL_TYPE nftables";
+  return ipv6 ? "IPv4 or IPv6 address" : "IPv4 address; IPv6 takes ENABLE_IP6TABLES Y";
 }
 
 /**

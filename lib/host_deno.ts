@@ -79,11 +79,18 @@ export function denoHost(): Host {
 }
 
 function writeTextFile(path: string, text: string, options: WriteOptions): void {
-  Deno.writeTextFileSync(path, text, {
-    mode: options.mode,
-    append: options.how === "append",
-    createNew: options.how === "create",
+  // Deno's own function would also change the mode of a file that is there.
+  const { mode, how } = options;
+  const file = Deno.openSync(path, {
+    ...(how === "append" ? { append: true } : { write: true, truncate: how === "truncate" }),
+    ...(how === "create" ? { createNew: true } : { create: true }),
+    mode,
   });
+  try {
+    writeAll(file, new TextEncoder().encode(text));
+  } finally {
+    file.close();
+  }
 }
 
 function fileInfo(look: () => Deno.FileInfo): FileInfo | null {

@@ -1,10 +1,27 @@
-// Whether the kernel forwards what NAT leads on. It is only looked at and told, never set.
+// Whether the kernel forwards what NAT leads on. That is looked at and told, and set only where the
+// configuration asks for it.
 
 import type { FirewallGrant } from "./auth_grant.ts";
-import type { Host } from "./host.ts";
+import { type Host, reasonOf } from "./host.ts";
 import { parseIp } from "./net_address.ts";
 import type { Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
+
+const IP_FORWARD = "/proc/sys/net/ipv4/ip_forward";
+
+/** Has the kernel forward IPv4, unless it does, and tells so. */
+export function turnOnForwarding(
+  host: Pick<Host, "readTextFile" | "writeTextFile">,
+  log: Pick<Log, "info" | "warning">,
+): void {
+  if (forwardingProblem(host, true) === null) return;
+  try {
+    host.writeTextFile(IP_FORWARD, "1\n", { mode: 0o644, how: "truncate" });
+    log.info("Set net.ipv4.ip_forward to 1 (ENABLE_PROC_IP_FORWARD)");
+  } catch (error) {
+    log.warning(`Could not set net.ipv4.ip_forward: ${reasonOf(error)}`);
+  }
+}
 
 /**
  * A line for the log when NAT is configured but the kernel forwards nothing, else null; see
@@ -18,7 +35,7 @@ export function forwardingProblem(
 ): string | null {
   if (!wanted) return null;
   try {
-    if (host.readTextFile("/proc/sys/net/ipv4/ip_forward").trim() !== "0") return null;
+    if (host.readTextFile(IP_FORWARD).trim() !== "0") return null;
   } catch {
     return null;
   }

@@ -7,7 +7,7 @@ import { createReplayMemory, type ReplayMemory } from "./auth_replay.ts";
 import { type Host, reasonOf, type SignalName } from "./host.ts";
 import { openQueue } from "./serve_capture_nfqueue.ts";
 import { createCommands } from "./serve_commands.ts";
-import { forwardingProblem, ipv6ForwardingProblem } from "./serve_forwarding.ts";
+import { forwardingProblem, ipv6ForwardingProblem, turnOnForwarding } from "./serve_forwarding.ts";
 import { type GatewayFirewall, startGatewayFirewall } from "./serve_gateway_firewall.ts";
 import { createGpgDecryptor } from "./serve_gpg.ts";
 import type { Counts, Log } from "./serve_log.ts";
@@ -157,7 +157,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
       log.warning(`${name} has changed: that takes effect when the server starts again.`);
     }
     settings = next;
-    warnOfForwarding(next);
+    lookAtForwarding(next);
     log.info("Re-starting fwknopd");
   }
 
@@ -174,8 +174,9 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     await change.commit();
   }
 
-  function warnOfForwarding({ config, stanzas }: Settings): void {
+  function lookAtForwarding({ config, stanzas }: Settings): void {
     const forwards = config.ENABLE_IPT_FORWARDING && !options.testMode;
+    if (forwards && config.ENABLE_PROC_IP_FORWARD) turnOnForwarding(host, log);
     const namesIpv6 = stanzas.some(({ FORCE_NAT }) => FORCE_NAT?.address.version === 6);
     for (
       const problem of [
@@ -185,7 +186,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     ) if (problem !== null) log.warning(problem);
   }
 
-  warnOfForwarding(settings);
+  lookAtForwarding(settings);
   commands?.start();
   for (const line of post.announcement) log.info(line);
   await parts.ready();

@@ -279,14 +279,17 @@ Deno.test("errors name line, column, what is wrong and what would be right", () 
 Deno.test("FORCE_NAT and FORCE_SNAT are IPv6 addresses only where nftables translates them", () => {
   const lines = "FORCE_NAT 2001:db8::20 80\nFORCE_SNAT 2001:db8::1";
   const nat = "ENABLE_IPT_FORWARDING Y\nENABLE_IPT_SNAT Y";
-  const stanza = stanzaOf(lines, `FIREWALL_TYPE nftables\n${nat}`);
-  assert.equal(stanza.FORCE_NAT?.address.text, "2001:db8::20");
-  assert.equal(stanza.FORCE_SNAT?.text, "2001:db8::1");
+  for (const firewall of ["nftables\nENABLE_IP6TABLES N", "iptables", "auto"]) {
+    const stanza = stanzaOf(lines, `FIREWALL_TYPE ${firewall}\n${nat}`);
+    assert.equal(stanza.FORCE_NAT?.address.text, "2001:db8::20");
+    assert.equal(stanza.FORCE_SNAT?.text, "2001:db8::1");
+  }
+  const without = `${nat}\nENABLE_IP6TABLES N`;
   const [target = "", source = ""] = lines.split("\n");
-  assert.match(finding(target, "error", nat), /invalid FORCE_NAT IP '2001:db8::20'/);
+  assert.match(finding(target, "error", without), /invalid FORCE_NAT IP '2001:db8::20'/);
   assert.match(
-    finding(`${source}\nFORCE_NAT 192.0.2.1 80`, "error", nat),
-    /invalid FORCE_SNAT IP '2001:db8::1'.*\nhint: .*IPv6 takes FIREWALL_TYPE nftables/,
+    finding(`${source}\nFORCE_NAT 192.0.2.1 80`, "error", without),
+    /invalid FORCE_SNAT IP '2001:db8::1'.*\nhint: .*IPv6 takes ENABLE_IP6TABLES Y/,
   );
 });
 

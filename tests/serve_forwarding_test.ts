@@ -5,6 +5,7 @@ import type { FirewallGrant } from "../lib/auth_grant.ts";
 import {
   forwardingProblem,
   ipv6ForwardingProblem,
+  turnOnForwarding,
   withForwardingWarning,
 } from "../lib/serve_forwarding.ts";
 import type { Firewall } from "../lib/serve_firewall.ts";
@@ -44,6 +45,28 @@ Deno.test("forwardingProblem() says what to run when the kernel forwards nothing
   assert.match(forwardingProblem(host("0\n"), true) ?? "", /sysctl -w net\.ipv4\.ip_forward=1$/);
   assert.equal(forwardingProblem(host("1\n"), true), null);
   assert.equal(forwardingProblem(host("0\n"), false), null);
+});
+
+Deno.test("turnOnForwarding() sets what is off, and tells of it or why it could not", () => {
+  const told: string[] = [];
+  const log = {
+    info: (line: string) => told.push(line),
+    warning: (line: string) => told.push(line),
+  };
+  const written: string[] = [];
+  const host = (text: string, refusal: string | null = null) => ({
+    readTextFile: () => text,
+    writeTextFile: (path: string, content: string): void => {
+      if (refusal !== null) throw new Error(refusal);
+      written.push(`${path} ${content}`);
+    },
+  });
+  turnOnForwarding(host("1\n"), log);
+  assert.deepEqual([written, told], [[], []]);
+  turnOnForwarding(host("0\n"), log);
+  assert.deepEqual(written, ["/proc/sys/net/ipv4/ip_forward 1\n"]);
+  turnOnForwarding(host("0\n", "Read-only file system"), log);
+  assert.match(told.join("\n"), /^Set net\.ipv4\.ip_forward.*\n.*: Read-only file system$/);
 });
 
 for (const [name, sysctls, forwards] of HOSTS) {
@@ -102,6 +125,28 @@ async function openOn(
   assert.equal(watched.grants, 2);
   return { lines, outcome: given };
 }
+
+Deno.test("turnOnForwarding() sets what is off, and tells of it or why it could not", () => {
+  const told: string[] = [];
+  const log = {
+    info: (line: string) => told.push(line),
+    warning: (line: string) => told.push(line),
+  };
+  const written: string[] = [];
+  const host = (text: string, refusal: string | null = null) => ({
+    readTextFile: () => text,
+    writeTextFile: (path: string, content: string): void => {
+      if (refusal !== null) throw new Error(refusal);
+      written.push(`${path} ${content}`);
+    },
+  });
+  turnOnForwarding(host("1\n"), log);
+  assert.deepEqual([written, told], [[], []]);
+  turnOnForwarding(host("0\n"), log);
+  assert.deepEqual(written, ["/proc/sys/net/ipv4/ip_forward 1\n"]);
+  turnOnForwarding(host("0\n", "Read-only file system"), log);
+  assert.match(told.join("\n"), /^Set net\.ipv4\.ip_forward.*\n.*: Read-only file system$/);
+});
 
 for (const [name, sysctls, forwards] of HOSTS) {
   Deno.test(`an IPv6 grant that is forwarded where ${name}: ${forwards ? "no " : ""}warning`, async () => {

@@ -352,3 +352,11 @@ natTest("spa serve", "a host that forwards nothing is told so", async ({ lab, se
   await lab.gateway.must(["sysctl", "-q", "-w", "net.ipv4.ip_forward=0"]);
   match((await serve(FORWARDING)).output(), line);
 });
+
+natTest("spa serve", "ENABLE_PROC_IP_FORWARD has the kernel forward", async ({ lab, serve }) => {
+  await lab.gateway.must(["sysctl", "-q", "-w", "net.ipv4.ip_forward=0"]);
+  const server = await serve(`${FORWARDING}ENABLE_PROC_IP_FORWARD Y\n`);
+  match(server.output(), /Set net\.ipv4\.ip_forward to 1/);
+  doesNotMatch(server.output(), /forwards nothing/);
+  strictEqual((await lab.gateway.must(["sysctl", "-n", "net.ipv4.ip_forward"])).trim(), "1");
+});
