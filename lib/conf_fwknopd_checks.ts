@@ -63,7 +63,10 @@ export function checkNftables(
     for (const name of placements) warn(name, "has no effect without FIREWALL_TYPE nftables");
     return problems;
   }
-  const [first, second] = placements;
+  // Docker's ports can be hidden in a table of ours, and grants to this host go elsewhere.
+  const [first, second] = config.ENABLE_DOCKER
+    ? placements.filter((name) => name !== "ENABLE_DEFAULT_DROP")
+    : placements;
   const contradicting = second === undefined ? undefined : settings.get(second);
   if (contradicting !== undefined) {
     const why = `${first} and ${second} cannot both be set`;
@@ -73,7 +76,6 @@ export function checkNftables(
     for (const name of ONLY_IPTABLES) {
       if (config[name] !== true) warn(name, "has no effect with FIREWALL_TYPE nftables");
     }
-    if (config.ENABLE_DOCKER) warn("ENABLE_DOCKER", "has no effect with FIREWALL_TYPE nftables");
   }
   return problems;
 }

@@ -64,6 +64,7 @@ type Addition = { readonly ok: true } | {
 export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
   const program = config.NFT_EXE ?? NFT_PROGRAM;
   const hooks = hooksFor(config);
+  const describe = (layout: Layout): string[] => describeLayout(layout, config);
   let layout: Layout | null = null;
 
   function layoutOf(places: readonly Place[]): Layout {
@@ -268,9 +269,9 @@ const NO_ELEMENT = /No such file|does not exist/;
 /** So many elements are asked for one by one; each may take a process. */
 const FEW_ELEMENTS = 8;
 
-function describe({ places, sets }: Layout): string[] {
+function describeLayout({ places, sets }: Layout, config: PlaceConfig): string[] {
   const translates = sets.some(({ action }) => action !== "accept");
-  const lines = places.map(describePlace);
+  const lines = places.flatMap((place) => describePlace(place, config));
   return [
     ...new Set(lines),
     ...(translates ? ["nftables: addresses are translated in table inet spa"] : []),

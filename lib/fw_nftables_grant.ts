@@ -39,7 +39,7 @@ export function elementsOf(
   const source = parseIp(grant.source);
   if (source === null) return refuse(`cannot open for "${grant.source}": not an address`);
   const parts = grant.kind === "access"
-    ? accessParts(grant, config)
+    ? accessParts(grant, source, sets, config)
     : natParts(grant, source, config);
   if (typeof parts === "string") return refuse(parts);
   const rules = parts.map((part) => ruleOf(grant, source, part, sets));
@@ -52,16 +52,36 @@ function refuse(reason: string): RuleChoice {
   return { ok: false, reason };
 }
 
-function accessParts(grant: AccessGrant, config: ElementConfig): ElementParts[] {
-  const { ENABLE_DESTINATION_RULE: tied } = config;
+function accessParts(
+  grant: AccessGrant,
+  { version }: IpAddress,
+  sets: readonly PlacedSet[],
+  config: ElementConfig,
+): ElementParts[] {
+  const address = config.ENABLE_DESTINATION_RULE ? grant.destination : null;
   const what = formatPorts(grant.ports);
-  return grant.ports.flatMap((port) =>
-    servicePart(grant, port, config, {
-      kind: "access",
-      what,
-      address: tied ? grant.destination : null,
-    })
-  );
+  const role = address === null ? "docker" : "dockerTo";
+  // A forward chain for the other IP version hides no container from this one.
+  const published = sets.some((set) => set.role === role && set.version === version);
+  return grant.ports.flatMap((port) => [
+    ...servicePart(grant, port, config, { kind: "access", what, address }),
+    ...(published ? [publishedPart(grant, port, { role, what, address })] : []),
+  ]);
+}
+
+/** Lets packets through to a container that Docker publishes at a port of this host. */
+function publishedPart(
+  { source: saddr }: AccessGrant,
+  { protocol, port }: ProtocolPort,
+  { role, what, address }: { role: SetRole; what: string; address: string | null },
+): ElementParts {
+  const daddr = address === null ? {} : { daddr: address };
+  return {
+    kind: "Docker access",
+    role,
+    key: { saddr, ...daddr, l4proto: protocol, dport: String(port) },
+    what: `${address ?? "any"} ${what}`,
+  };
 }
 
 /**

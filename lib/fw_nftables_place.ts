@@ -3,8 +3,10 @@
 // is refused.
 
 import type { NftChainName } from "./conf_nftables.ts";
+import { barringChain, closedToPublished } from "./fw_nftables_docker.ts";
 import {
   acceptsMark,
+  belongsToIptables,
   chainText,
   closedChains,
   type FilterHook,
@@ -21,16 +23,26 @@ export interface PlaceConfig {
   readonly NFT_ATTACH: readonly NftChainName[] | null;
   readonly NFT_MARK: number | null;
   readonly ENABLE_DEFAULT_DROP: readonly ProtocolPort[];
+  /** Whether grants also open ports that Docker publishes; it forwards them. */
+  readonly ENABLE_DOCKER: boolean;
+  /** Whether grants open what this host forwards to others. */
+  readonly ENABLE_IPT_FORWARDING: boolean;
 }
 
-/** Where grants take effect in a hook. `table` holds the sets. */
+/** Where grants take effect in a hook. */
 export type Place =
-  & { readonly hook: FilterHook; readonly table: NftTable }
+  & {
+    readonly hook: FilterHook;
+    /** Holds the sets. */
+    readonly table: NftTable;
+    /** Ports that our chain of the forward hook hides where Docker publishes them. */
+    readonly published: readonly ProtocolPort[];
+  }
   & (
     | { readonly kind: "attached"; readonly chain: NftChainName }
     | { readonly kind: "own"; readonly hidden: readonly ProtocolPort[] }
     | { readonly kind: "mark"; readonly mark: number }
-    /** Nothing is dropped there. */
+    /** Nothing is dropped there, but for what our chain hides of Docker. */
     | { readonly kind: "open" }
   );
 
@@ -92,26 +104,113 @@ function choosePlace(
   hook: FilterHook,
   named: NftChain | null,
 ): HookChoice {
-  const closed = closedChains(ruleset, hook).filter((chain) => !sameTable(chain, OWN_TABLE));
+  if (hook === "forward" && config.ENABLE_DOCKER) return choosePublished(config, ruleset, named);
+  const closed = withoutOurs(closedChains(ruleset, hook));
   if (named !== null) return attach(named, hook, closed);
   if (hook === "input") {
-    if (config.ENABLE_DEFAULT_DROP.length > 0) return hide(config.ENABLE_DEFAULT_DROP, closed);
+    // With Docker the ports may be meant to be hidden on their way to containers only.
+    const elsewhere = config.ENABLE_DOCKER && (config.NFT_MARK !== null || closed.length > 0);
+    const hidden = elsewhere ? [] : config.ENABLE_DEFAULT_DROP;
+    if (hidden.length > 0) return hide(hidden, closed);
   } else if (closed.length === 0) {
-    return { ok: true, place: { hook, kind: "open", table: OWN_TABLE } };
+    return { ok: true, place: { ...atOurs(hook), kind: "open" } };
   }
-  if (config.NFT_MARK !== null) return mark(config.NFT_MARK, hook, ruleset, closed);
-  return find(hook, closed);
+  if (config.NFT_MARK === null) return find(hook, closed);
+  if (closed.length > 0) return mark(config.NFT_MARK, hook, ruleset, closed);
+  return refuse(`NFT_MARK ${markText(config.NFT_MARK)}: ${NOTHING_CLOSED}`);
 }
 
-/** What to tell of a place. */
-export function describePlace(place: Place): string {
+/** The place in the forward hook where that includes what Docker forwards. */
+function choosePublished(
+  config: PlaceConfig,
+  ruleset: Ruleset,
+  named: NftChain | null,
+): HookChoice {
+  const { NFT_MARK, ENABLE_DEFAULT_DROP: published } = config;
+  // What else is forwarded must pass through Docker's chains, too.
+  const others = config.ENABLE_IPT_FORWARDING ? closedChains(ruleset, "forward") : [];
+  const closed = withoutOurs([...new Set([...closedToPublished(ruleset), ...others])]);
+  const bar = barringChain(ruleset, null);
+  const remaining = NFT_MARK === null ? bar : barringChain(ruleset, NFT_MARK);
+  if (remaining !== null) return refuse(barredBy(remaining, NFT_MARK));
+  if (named !== null && belongsToIptables(named)) {
+    return refuse(
+      `NFT_ATTACH: ${chainText(named)} belongs to iptables, which cannot read a table with our` +
+        ` sets in it; ${HIDE_PUBLISHED}`,
+    );
+  }
+  const choice = named !== null
+    ? attach(named, "forward", closed)
+    : NFT_MARK !== null && (closed.length > 0 || bar !== null)
+    ? mark(NFT_MARK, "forward", ruleset, closed)
+    : closed.length > 0
+    ? find("forward", closed)
+    : published.length > 0
+    ? { ok: true as const, place: { ...atOurs("forward"), kind: "open" as const } }
+    : refuse(
+      `no chain of nftables drops what Docker publishes, so that is open to all; ${HIDE_PUBLISHED}`,
+    );
+  return choice.ok ? { ok: true, place: { ...choice.place, published } } : choice;
+}
+
+const HIDE_PUBLISHED =
+  "set ENABLE_DEFAULT_DROP to the ports to hide, or NFT_ATTACH to a forward chain of yours";
+
+function barredBy(chain: NftChain, mark: number | null): string {
+  const what = `a grant could not open: ${chainText(chain)} drops what Docker publishes`;
+  if (mark === null) {
+    return `${what}, and belongs to iptables; remove its rule and ${HIDE_PUBLISHED}`;
+  }
+  const program = chain.family === "ip6" ? "ip6tables" : "iptables";
+  const match = `-m mark --mark ${markText(mark)}/${markText(mark)}`;
+  return `${what}; add "${program} -I DOCKER-USER ${match} -j RETURN"`;
+}
+
+function withoutOurs(chains: readonly NftChain[]): NftChain[] {
+  return chains.filter((chain) => !sameTable(chain, OWN_TABLE));
+}
+
+function atOurs(hook: FilterHook): Pick<Place, "hook" | "table" | "published"> {
+  return { hook, table: OWN_TABLE, published: [] };
+}
+
+function markText(mark: number): string {
+  return `0x${mark.toString(16)}`;
+}
+
+/** What to tell of a place, a line each. */
+export function describePlace(
+  place: Place,
+  config: Pick<PlaceConfig, "ENABLE_DOCKER" | "ENABLE_IPT_FORWARDING">,
+): string[] {
+  const plain = describeGrants(place);
+  if (place.hook !== "forward" || !config.ENABLE_DOCKER) return [plain];
+  return [
+    ...(config.ENABLE_IPT_FORWARDING ? [plain] : []),
+    ...(place.kind === "attached"
+      ? [
+        `nftables: grants to what Docker publishes are accepted in chain ${chainText(place.chain)}`,
+      ]
+      : place.kind === "mark"
+      ? [`nftables: packets of grants to what Docker publishes carry ${markText(place.mark)}`]
+      : []),
+    ...(place.published.length > 0
+      ? [
+        `nftables: table ${place.table.family} ${place.table.table} hides` +
+        ` ${formatPorts(place.published)}, published by Docker, from all but grants`,
+      ]
+      : []),
+  ];
+}
+
+function describeGrants(place: Place): string {
   switch (place.kind) {
     case "attached":
       return `nftables: ${SUBJECTS[place.hook]} are accepted in chain ${chainText(place.chain)}`;
     case "own":
       return `nftables: table inet spa hides ${formatPorts(place.hidden)} from all but grants`;
     case "mark":
-      return `nftables: packets of grants carry the mark 0x${place.mark.toString(16)}`;
+      return `nftables: packets of grants carry the mark ${markText(place.mark)}`;
     case "open":
       return place.hook === "forward"
         ? "nftables: no chain drops what this host forwards, so that hides nothing"
@@ -138,13 +237,13 @@ function attach(chain: NftChain, hook: FilterHook, closed: readonly NftChain[]):
   }
   const table = { family: chain.family, table: chain.table };
   const name = { ...table, chain: chain.chain };
-  return { ok: true, place: { hook, kind: "attached", table, chain: name } };
+  return { ok: true, place: { hook, kind: "attached", table, chain: name, published: [] } };
 }
 
 function hide(hidden: readonly ProtocolPort[], closed: readonly NftChain[]): HookChoice {
   const [obstacle] = closed;
   if (obstacle === undefined) {
-    return { ok: true, place: { hook: "input", kind: "own", table: OWN_TABLE, hidden } };
+    return { ok: true, place: { ...atOurs("input"), kind: "own", hidden } };
   }
   return refuse(
     `a grant could not open: ${chainText(obstacle)} drops what it does not know;` +
@@ -158,10 +257,7 @@ function mark(
   ruleset: Ruleset,
   closed: readonly NftChain[],
 ): HookChoice {
-  const text = `0x${value.toString(16)}`;
-  if (closed.length === 0) {
-    return refuse(`NFT_MARK ${text}: ${NOTHING_CLOSED}`);
-  }
+  const text = markText(value);
   for (const chain of closed) {
     if (chain.hook === "prerouting" || (chain.hook === hook && chain.priority <= MARK_PRIORITY)) {
       return refuse(`NFT_MARK ${text}: ${chainText(chain)} drops before packets can be marked`);
@@ -173,7 +269,7 @@ function mark(
       );
     }
   }
-  return { ok: true, place: { hook, kind: "mark", table: OWN_TABLE, mark: value } };
+  return { ok: true, place: { ...atOurs(hook), kind: "mark", mark: value } };
 }
 
 function find(hook: FilterHook, closed: readonly NftChain[]): HookChoice {
@@ -181,9 +277,7 @@ function find(hook: FilterHook, closed: readonly NftChain[]): HookChoice {
   if (first === undefined) {
     return refuse(`${NOTHING_CLOSED}; set ENABLE_DEFAULT_DROP to the ports to hide`);
   }
-  if (
-    first.chain === hook.toUpperCase() && first.table === "filter" && first.family !== "inet"
-  ) {
+  if (belongsToIptables(first)) {
     return refuse(`${chainText(first)} belongs to iptables; set FIREWALL_TYPE iptables`);
   }
   if (second !== undefined) {

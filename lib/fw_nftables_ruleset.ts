@@ -50,6 +50,11 @@ export function sameTable(one: NftTable, other: NftTable): boolean {
   return one.family === other.family && one.table === other.table;
 }
 
+/** Whether a base chain is one that iptables makes for packets to be dropped in. */
+export function belongsToIptables({ family, table, chain, hook }: NftChain): boolean {
+  return chain === hook?.toUpperCase() && table === "filter" && family !== "inet";
+}
+
 /**
  * Reads the output of `nft --json list ...`; null when it is not that.
  */
@@ -116,33 +121,64 @@ function familyOf(value: unknown): NftChainName["family"] | null {
   return value === "ip" || value === "ip6" || value === "inet" ? value : null;
 }
 
+/** What is known of packets whose fate is asked for; by default nothing. */
+export interface PacketTraits {
+  /** Whether a match is met by all of them, or by some that matter; false when neither is known. */
+  meets(match: Readonly<Record<string, unknown>>): "all" | "some" | false;
+}
+
+const ANY_PACKET: PacketTraits = { meets: () => false };
+
 /** Whether a packet that no rule speaks of is dropped or rejected in this base chain. */
-export function isClosed(ruleset: Ruleset, chain: NftChain): boolean {
-  return (fate(ruleset, chain, 0) ?? chain.policy) === "drop";
+export function isClosed(ruleset: Ruleset, chain: NftChain, traits = ANY_PACKET): boolean {
+  return (fateIn(ruleset, chain, traits) ?? chain.policy) === "drop";
 }
 
 /** nft(8) allows no deeper jumps. */
 const DEEPEST_JUMP = 16;
 
-/** What becomes of such a packet by the rules alone; null when they leave it to the policy. */
-function fate(ruleset: Ruleset, chain: NftChain, depth: number): "accept" | "drop" | null {
+/**
+ * What becomes of such a packet by the rules alone; null when they leave it to the policy. What
+ * drops but some of the packets that matter counts as dropping.
+ */
+export function fateIn(
+  ruleset: Ruleset,
+  chain: NftChain,
+  traits: PacketTraits,
+  depth = 0,
+): "accept" | "drop" | null {
   if (depth > DEEPEST_JUMP) return null;
   for (const { statements } of chain.rules) {
     const last = statements.at(-1);
     // A rule with any other statement, such as a match or a limit, is not for every packet.
-    if (last === undefined || !statements.slice(0, -1).every(isSilent)) continue;
-    if ("accept" in last) return "accept";
-    if ("drop" in last || "reject" in last) return "drop";
-    if (isRecord(last.xt) && last.xt.name === "REJECT") return "drop";
-    if ("return" in last) return null;
-    const jump = last.jump ?? last.goto;
-    const target = isRecord(jump)
-      ? ruleset.chains.find((other) => sameTable(other, chain) && other.chain === jump.target)
-      : undefined;
-    const there = target === undefined ? null : fate(ruleset, target, depth + 1);
-    if (there !== null || "goto" in last) return there;
+    const met = statements.slice(0, -1).map((one) => isSilent(one) ? "all" : traits.meets(one));
+    if (last === undefined || met.includes(false)) continue;
+    const fate = verdictOf(ruleset, chain, last, traits, depth);
+    if (met.includes("some")) {
+      if (fate === "drop") return fate;
+    } else if (fate !== null) return fate === "return" ? null : fate;
   }
   return null;
+}
+
+/** What a statement at the end of a rule decides; null for nothing. */
+function verdictOf(
+  ruleset: Ruleset,
+  chain: NftChain,
+  last: Readonly<Record<string, unknown>>,
+  traits: PacketTraits,
+  depth: number,
+): "accept" | "drop" | "return" | null {
+  if ("accept" in last) return "accept";
+  if ("drop" in last || "reject" in last) return "drop";
+  if (isRecord(last.xt) && last.xt.name === "REJECT") return "drop";
+  if ("return" in last) return "return";
+  const jump = last.jump ?? last.goto;
+  const target = isRecord(jump)
+    ? ruleset.chains.find((other) => sameTable(other, chain) && other.chain === jump.target)
+    : undefined;
+  const there = target === undefined ? null : fateIn(ruleset, target, traits, depth + 1);
+  return there ?? ("goto" in last ? "return" : null);
 }
 
 function isSilent(statement: Readonly<Record<string, unknown>>): boolean {
@@ -157,9 +193,13 @@ const PATHS: Readonly<Record<FilterHook, readonly string[]>> = {
 };
 
 /** Base chains that every packet passes on its way through a hook, and that drop what nobody accepts. */
-export function closedChains(ruleset: Ruleset, hook: FilterHook): NftChain[] {
+export function closedChains(
+  ruleset: Ruleset,
+  hook: FilterHook,
+  traits: PacketTraits = ANY_PACKET,
+): NftChain[] {
   return ruleset.chains.filter((chain) =>
-    chain.hook !== null && PATHS[hook].includes(chain.hook) && isClosed(ruleset, chain)
+    chain.hook !== null && PATHS[hook].includes(chain.hook) && isClosed(ruleset, chain, traits)
   );
 }
 
@@ -187,7 +227,7 @@ function reachableFrom(ruleset: Ruleset, chain: NftChain): NftChain[] {
 }
 
 /** The chains that some JSON names behind `jump` or `goto`. */
-function targetsIn(value: unknown): string[] {
+export function targetsIn(value: unknown): string[] {
   if (Array.isArray(value)) return value.flatMap(targetsIn);
   if (!isRecord(value)) return [];
   return Object.entries(value).flatMap(([key, inner]) =>
@@ -197,7 +237,8 @@ function targetsIn(value: unknown): string[] {
   );
 }
 
-function matchesMark(match: unknown, mark: number): boolean {
+/** Whether a match is met by packets that carry all bits of a mark. */
+export function matchesMark(match: unknown, mark: number): boolean {
   if (!isRecord(match)) return false;
   const { op, left, right } = match;
   const masked = isRecord(left) && Array.isArray(left["&"]) ? left["&"] : null;

@@ -13,8 +13,9 @@ import {
 } from "./fw_nftables_ruleset.ts";
 import {
   GRANT_SETS,
+  hideTranslated,
   isMap,
-  lookUp,
+  lookUps,
   type NatHook,
   type PlacedSet,
   setDeclaration,
@@ -77,14 +78,18 @@ function homeOf({ family, table }: NftTable): string {
 function placeRules(place: Place, sets: readonly PlacedSet[]): string[] {
   const { hook } = place;
   const home = homeOf(place.table);
-  const lookUps = (chain: string, verdict?: string): string[] =>
-    sets.map((set) => `add rule ${home} ${chain} ${lookUp(set, verdict)}`);
+  /** Lets grants pass in a chain of ours, and hides from the others what Docker publishes. */
+  const rules = (chain: string, verdict?: string): string[] =>
+    [
+      ...sets.flatMap((set) => lookUps(set, verdict)),
+      ...place.published.map(hideTranslated),
+    ].map((rule) => `add rule ${home} ${chain} ${rule}`);
   switch (place.kind) {
     case "attached": {
       const chain = attachedChain(hook);
       return [
         `add chain ${home} ${chain}`,
-        ...lookUps(chain),
+        ...rules(chain),
         `insert rule ${home} ${place.chain.chain} ${jumpOf(hook)}`,
       ];
     }
@@ -93,15 +98,17 @@ function placeRules(place: Place, sets: readonly PlacedSet[]): string[] {
         baseChain("filter", hook, HIDE_PRIORITY),
         `add rule ${home} ${hook} iif lo accept`,
         `add rule ${home} ${hook} ct state established,related accept`,
-        ...lookUps(hook),
+        ...rules(hook),
         ...hidingRules(home, place.hidden),
       ];
     case "mark": {
       const verdict = `meta mark set meta mark | 0x${place.mark.toString(16)}`;
-      return [baseChain("filter", hook, MARK_PRIORITY), ...lookUps(hook, verdict)];
+      // What is marked must not meet the rules that hide.
+      const last = place.published.length > 0 ? `${verdict} accept` : verdict;
+      return [baseChain("filter", hook, MARK_PRIORITY), ...rules(hook, last)];
     }
     case "open":
-      return [baseChain("filter", hook, HIDE_PRIORITY), ...lookUps(hook)];
+      return [baseChain("filter", hook, HIDE_PRIORITY), ...rules(hook)];
   }
 }
 
@@ -109,7 +116,8 @@ function translation(hook: NatHook, sets: readonly PlacedSet[]): string[] {
   if (sets.length === 0) return [];
   return [
     baseChain("nat", hook, NAT_PRIORITIES[hook]),
-    ...sets.map((set) => `add rule ${homeOf(OWN_TABLE)} ${hook} ${lookUp(set)}`),
+    ...sets.flatMap((set) => lookUps(set))
+      .map((rule) => `add rule ${homeOf(OWN_TABLE)} ${hook} ${rule}`),
   ];
 }
 

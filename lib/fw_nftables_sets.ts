@@ -3,6 +3,7 @@
 
 import type { FilterHook, NftTable } from "./fw_nftables_ruleset.ts";
 import type { IpVersion } from "./net_address.ts";
+import type { ProtocolPort } from "./net_port.ts";
 
 /** The hooks where addresses are translated. */
 export type NatHook = "prerouting" | "postrouting";
@@ -16,7 +17,12 @@ interface SetShape {
   readonly name: string;
   readonly key: readonly KeyField[];
 }
-type FilterShape = SetShape & { readonly hook: FilterHook; readonly action: "accept" };
+type FilterShape = SetShape & {
+  readonly hook: FilterHook;
+  readonly action: "accept";
+  /** Looked up by where a translated connection was going at first, not by where it goes now. */
+  readonly translated?: true;
+};
 type NatShape =
   & SetShape
   & ({ readonly hook: "prerouting"; readonly action: "dnat" } | {
@@ -62,6 +68,20 @@ const SHAPES = {
     action: "accept",
   },
   forwardAll: { name: "spa_forward#_all", hook: "forward", key: ["saddr"], action: "accept" },
+  docker: {
+    name: "spa_docker#",
+    hook: "forward",
+    key: ["saddr", "l4proto", "dport"],
+    action: "accept",
+    translated: true,
+  },
+  dockerTo: {
+    name: "spa_docker#_to",
+    hook: "forward",
+    key: ["saddr", "daddr", "l4proto", "dport"],
+    action: "accept",
+    translated: true,
+  },
   dnat: {
     name: "spa_dnat#",
     hook: "prerouting",
@@ -117,6 +137,8 @@ export interface SetConfig {
   readonly ENABLE_IPT_LOCAL_NAT: boolean;
   readonly ENABLE_IPT_SNAT: boolean;
   readonly ENABLE_IPT_OUTPUT: boolean;
+  /** Whether access also holds for ports of containers, which are forwarded. */
+  readonly ENABLE_DOCKER: boolean;
 }
 
 /** The hooks in which a configuration lets packets pass. */
@@ -124,7 +146,7 @@ export function hooksFor(config: SetConfig): FilterHook[] {
   return [
     "input",
     ...(config.ENABLE_IPT_OUTPUT ? ["output" as const] : []),
-    ...(config.ENABLE_IPT_FORWARDING ? ["forward" as const] : []),
+    ...(config.ENABLE_IPT_FORWARDING || config.ENABLE_DOCKER ? ["forward" as const] : []),
   ];
 }
 
@@ -144,6 +166,7 @@ export function setsFor(
     destination ? "accessTo" : "access",
     ...(config.ENABLE_IPT_OUTPUT ? [destination ? "outputFrom" as const : "output" as const] : []),
     ...(forwards ? ["forward", "forwardHost", "forwardAll"] as const : []),
+    ...(config.ENABLE_DOCKER ? [destination ? "dockerTo" as const : "docker" as const] : []),
     ...(translates ? ["dnat", "dnatAll"] as const : []),
     ...(forwards && config.ENABLE_IPT_SNAT
       ? ["snat", "snatAll", "masquerade", "masqueradeAll"] as const
@@ -177,18 +200,36 @@ export function setDeclaration(set: GrantSet): string {
 const PORT = "inet_service";
 
 /**
- * The rule that looks packets up in a set.
+ * The rules that look packets up in a set.
  *
  * @param verdict what becomes of those that a chain of {@linkcode FilterHook} finds
  */
-export function lookUp(set: GrantSet, verdict = "accept"): string {
+export function lookUps(set: GrantSet, verdict = "accept"): string[] {
+  if (!("translated" in set)) return [lookUp(set, verdict)];
+  // nft takes a connection's port for a part of a key only where it knows the protocol.
+  return ["tcp", "udp"].map((protocol) =>
+    `${TRANSLATED} ct direction original meta l4proto ${protocol} ${lookUp(set, verdict)}`
+  );
+}
+
+/** Matches packets of connections whose destination was translated on this host. */
+const TRANSLATED = "ct status dnat";
+
+/** The rule that drops new connections which were going to a port, and were translated. */
+export function hideTranslated({ protocol, port }: ProtocolPort): string {
+  // nft 1.0.6 could not read back what it lists of a set of such ports.
+  return `${TRANSLATED} ct state new meta l4proto ${protocol} ct original proto-dst ${port} drop`;
+}
+
+function lookUp(set: GrantSet, verdict: string): string {
   const ip = set.version === 4 ? "ip" : "ip6";
+  const translated = "translated" in set;
   const fields = {
     saddr: `${ip} saddr`,
-    daddr: `${ip} daddr`,
+    daddr: translated ? `ct original ${ip} daddr` : `${ip} daddr`,
     l4proto: "meta l4proto",
     sport: "th sport",
-    dport: "th dport",
+    dport: translated ? "ct original proto-dst" : "th dport",
   };
   const key = set.key.map((field) => fields[field]).join(" . ");
   switch (set.action) {

@@ -221,10 +221,6 @@ Deno.test("what has no effect is a warning that names it", () => {
     ["CONFIG_FILE x", /CONFIG_FILE has no effect in a file/],
     ["NFT_ATTACH inet filter input", /NFT_ATTACH has no effect without FIREWALL_TYPE nftables/],
     [
-      "FIREWALL_TYPE nftables\nENABLE_DOCKER Y",
-      /f\.conf:2:1: warning: ENABLE_DOCKER has no effect with FIREWALL_TYPE nftables/,
-    ],
-    [
       "FIREWALL_TYPE nftables\nENABLE_STRICT_SNAT N",
       /f\.conf:2:1: warning: ENABLE_STRICT_SNAT has no effect with FIREWALL_TYPE nftables/,
     ],

@@ -152,9 +152,20 @@ const nftables: FuzzTarget = {
     }
     for (const attach of [null, [{ ...table, chain: "input" }]]) {
       for (const mark of [null, 8]) {
-        const config = { NFT_ATTACH: attach, NFT_MARK: mark, ENABLE_DEFAULT_DROP: [] };
-        const choice = choosePlaces(config, ruleset, hooks);
-        rule(choice.ok || choice.reason !== "", "a refusal without a reason");
+        for (const ENABLE_DOCKER of [false, true]) {
+          const choice = choosePlaces(
+            {
+              NFT_ATTACH: attach,
+              NFT_MARK: mark,
+              ENABLE_DEFAULT_DROP: [],
+              ENABLE_DOCKER,
+              ENABLE_IPT_FORWARDING: !ENABLE_DOCKER,
+            },
+            ruleset,
+            hooks,
+          );
+          rule(choice.ok || choice.reason !== "", "a refusal without a reason");
+        }
       }
     }
   },

@@ -2,32 +2,12 @@
 // inner host plays the container.
 
 import { match, strictEqual } from "node:assert/strict";
+import { DOCKER } from "./docker.ts";
 import { savedRules, serve, startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, probe, send, STANZA } from "./knock.ts";
 import { ADDRESSES, GATEWAY_INTERFACE, type Lab, labTest, labTool } from "./lab.ts";
 
-const BRIDGE = "inside";
 const CONTAINER = ADDRESSES.inner;
-
-/** Port 8080 of the gateway is published as port 80 of the container, as Docker 27 does that. */
-const DOCKER = `*nat
-:DOCKER - [0:0]
--A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
--A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
--A POSTROUTING -s 198.51.100.0/24 ! -o ${BRIDGE} -j MASQUERADE
--A DOCKER ! -i ${BRIDGE} -p tcp -m tcp --dport 8080 -j DNAT --to-destination ${CONTAINER}:80
-COMMIT
-*filter
-:DOCKER - [0:0]
-:DOCKER-ISOLATION-STAGE-1 - [0:0]
--I FORWARD 1 -j DOCKER-ISOLATION-STAGE-1
--I FORWARD 2 -o ${BRIDGE} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--I FORWARD 3 -o ${BRIDGE} -j DOCKER
--I FORWARD 4 -i ${BRIDGE} ! -o ${BRIDGE} -j ACCEPT
--A DOCKER -d ${CONTAINER}/32 ! -i ${BRIDGE} -o ${BRIDGE} -p tcp -m tcp --dport 80 -j ACCEPT
--A DOCKER-ISOLATION-STAGE-1 -j RETURN
-COMMIT
-`;
 
 /** The chain in which the administrator hides what Docker publishes. */
 const DOCKER_USER = `*filter
