@@ -35,14 +35,15 @@ export type Place =
     readonly hook: FilterHook;
     /** Holds the sets. */
     readonly table: NftTable;
-    /** Ports that our chain of the forward hook hides where Docker publishes them. */
-    readonly published: readonly ProtocolPort[];
+    /** Ports that our chain hides from all but grants; in the forward hook, what Docker publishes. */
+    readonly hidden: readonly ProtocolPort[];
   }
   & (
     | { readonly kind: "attached"; readonly chain: NftChainName }
-    | { readonly kind: "own"; readonly hidden: readonly ProtocolPort[] }
+    /** Only our chain drops anything. */
+    | { readonly kind: "own" }
     | { readonly kind: "mark"; readonly mark: number }
-    /** Nothing is dropped there, but for what our chain hides of Docker. */
+    /** Nothing is dropped there. */
     | { readonly kind: "open" }
   );
 
@@ -106,18 +107,27 @@ function choosePlace(
 ): HookChoice {
   if (hook === "forward" && config.ENABLE_DOCKER) return choosePublished(config, ruleset, named);
   const closed = withoutOurs(closedChains(ruleset, hook));
+  if (hook === "input") return chooseInput(config, ruleset, named, closed);
   if (named !== null) return attach(named, hook, closed);
-  if (hook === "input") {
-    // With Docker the ports may be meant to be hidden on their way to containers only.
-    const elsewhere = config.ENABLE_DOCKER && (config.NFT_MARK !== null || closed.length > 0);
-    const hidden = elsewhere ? [] : config.ENABLE_DEFAULT_DROP;
-    if (hidden.length > 0) return hide(hidden, closed);
-  } else if (closed.length === 0) {
-    return { ok: true, place: { ...atOurs(hook), kind: "open" } };
-  }
-  if (config.NFT_MARK === null) return find(hook, closed);
-  if (closed.length > 0) return mark(config.NFT_MARK, hook, ruleset, closed);
-  return refuse(`NFT_MARK ${markText(config.NFT_MARK)}: ${NOTHING_CLOSED}`);
+  if (closed.length === 0) return { ok: true, place: { ...atOurs(hook), kind: "open" } };
+  if (config.NFT_MARK !== null) return mark(config.NFT_MARK, hook, ruleset, closed);
+  return find(hook, closed);
+}
+
+function chooseInput(
+  config: PlaceConfig,
+  ruleset: Ruleset,
+  named: NftChain | null,
+  closed: readonly NftChain[],
+): HookChoice {
+  const { NFT_MARK, ENABLE_DEFAULT_DROP: hidden } = config;
+  // Other rules can close this host where Docker's ports alone need to be hidden.
+  const elsewhere = config.ENABLE_DOCKER && (NFT_MARK !== null || closed.length > 0);
+  if (named !== null) return hiding(attach(named, "input", closed), hidden);
+  if (hidden.length > 0 && !elsewhere) return hide(hidden, closed);
+  if (NFT_MARK === null) return hiding(find("input", closed), hidden);
+  if (closed.length > 0) return hiding(mark(NFT_MARK, "input", ruleset, closed), hidden);
+  return refuse(`NFT_MARK ${markText(NFT_MARK)}: ${NOTHING_CLOSED}`);
 }
 
 /** The place in the forward hook where that includes what Docker forwards. */
@@ -126,7 +136,7 @@ function choosePublished(
   ruleset: Ruleset,
   named: NftChain | null,
 ): HookChoice {
-  const { NFT_MARK, ENABLE_DEFAULT_DROP: published } = config;
+  const { NFT_MARK, ENABLE_DEFAULT_DROP: hidden } = config;
   // What else is forwarded must pass through Docker's chains, too.
   const others = config.ENABLE_IPT_FORWARDING ? closedChains(ruleset, "forward") : [];
   const closed = withoutOurs([...new Set([...closedToPublished(ruleset), ...others])]);
@@ -145,12 +155,16 @@ function choosePublished(
     ? mark(NFT_MARK, "forward", ruleset, closed)
     : closed.length > 0
     ? find("forward", closed)
-    : published.length > 0
-    ? { ok: true as const, place: { ...atOurs("forward"), kind: "open" as const } }
+    : hidden.length > 0
+    ? { ok: true as const, place: { ...atOurs("forward"), kind: "own" as const } }
     : refuse(
       `no chain of nftables drops what Docker publishes, so that is open to all; ${HIDE_PUBLISHED}`,
     );
-  return choice.ok ? { ok: true, place: { ...choice.place, published } } : choice;
+  return hiding(choice, hidden);
+}
+
+function hiding(choice: HookChoice, hidden: readonly ProtocolPort[]): HookChoice {
+  return choice.ok ? { ok: true, place: { ...choice.place, hidden } } : choice;
 }
 
 const HIDE_PUBLISHED =
@@ -170,8 +184,8 @@ function withoutOurs(chains: readonly NftChain[]): NftChain[] {
   return chains.filter((chain) => !sameTable(chain, OWN_TABLE));
 }
 
-function atOurs(hook: FilterHook): Pick<Place, "hook" | "table" | "published"> {
-  return { hook, table: OWN_TABLE, published: [] };
+function atOurs(hook: FilterHook): Pick<Place, "hook" | "table" | "hidden"> {
+  return { hook, table: OWN_TABLE, hidden: [] };
 }
 
 function markText(mark: number): string {
@@ -183,38 +197,32 @@ export function describePlace(
   place: Place,
   config: Pick<PlaceConfig, "ENABLE_DOCKER" | "ENABLE_IPT_FORWARDING">,
 ): string[] {
-  const plain = describeGrants(place);
-  if (place.hook !== "forward" || !config.ENABLE_DOCKER) return [plain];
-  return [
-    ...(config.ENABLE_IPT_FORWARDING ? [plain] : []),
-    ...(place.kind === "attached"
-      ? [
-        `nftables: grants to what Docker publishes are accepted in chain ${chainText(place.chain)}`,
-      ]
-      : place.kind === "mark"
-      ? [`nftables: packets of grants to what Docker publishes carry ${markText(place.mark)}`]
-      : []),
-    ...(place.published.length > 0
-      ? [
-        `nftables: table ${place.table.family} ${place.table.table} hides` +
-        ` ${formatPorts(place.published)}, published by Docker, from all but grants`,
-      ]
-      : []),
+  const { hook, table, hidden } = place;
+  const docker = hook === "forward" && config.ENABLE_DOCKER;
+  const subjects = [
+    ...(hook !== "forward" || config.ENABLE_IPT_FORWARDING ? [SUBJECTS[hook]] : []),
+    ...(docker ? ["grants to what Docker publishes"] : []),
   ];
+  const grants = subjects.flatMap((subject) => describeGrants(place, subject));
+  const what = `${formatPorts(hidden)}${docker ? ", published by Docker," : ""}`;
+  const hides = `nftables: table ${table.family} ${table.table} hides ${what} from all but grants`;
+  return [...grants, ...(hidden.length > 0 ? [hides] : [])];
 }
 
-function describeGrants(place: Place): string {
+function describeGrants(place: Place, subject: string): string[] {
   switch (place.kind) {
     case "attached":
-      return `nftables: ${SUBJECTS[place.hook]} are accepted in chain ${chainText(place.chain)}`;
+      return [`nftables: ${subject} are accepted in chain ${chainText(place.chain)}`];
     case "own":
-      return `nftables: table inet spa hides ${formatPorts(place.hidden)} from all but grants`;
+      return [];
     case "mark":
-      return `nftables: packets of grants carry the mark ${markText(place.mark)}`;
+      return [`nftables: packets of ${subject} carry the mark ${markText(place.mark)}`];
     case "open":
-      return place.hook === "forward"
-        ? "nftables: no chain drops what this host forwards, so that hides nothing"
-        : "nftables: no chain drops what this host sends";
+      return [
+        place.hook === "forward"
+          ? "nftables: no chain drops what this host forwards, so that hides nothing"
+          : "nftables: no chain drops what this host sends",
+      ];
   }
 }
 
@@ -237,7 +245,7 @@ function attach(chain: NftChain, hook: FilterHook, closed: readonly NftChain[]):
   }
   const table = { family: chain.family, table: chain.table };
   const name = { ...table, chain: chain.chain };
-  return { ok: true, place: { hook, kind: "attached", table, chain: name, published: [] } };
+  return { ok: true, place: { hook, kind: "attached", table, chain: name, hidden: [] } };
 }
 
 function hide(hidden: readonly ProtocolPort[], closed: readonly NftChain[]): HookChoice {

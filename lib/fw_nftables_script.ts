@@ -76,39 +76,42 @@ function homeOf({ family, table }: NftTable): string {
 }
 
 function placeRules(place: Place, sets: readonly PlacedSet[]): string[] {
-  const { hook } = place;
+  const { hook, hidden } = place;
   const home = homeOf(place.table);
-  /** Lets grants pass in a chain of ours, and hides from the others what Docker publishes. */
-  const rules = (chain: string, verdict?: string): string[] =>
-    [
-      ...sets.flatMap((set) => lookUps(set, verdict)),
-      ...place.published.map(hideTranslated),
-    ].map((rule) => `add rule ${home} ${chain} ${rule}`);
+  const rules = (chain: string, ...lines: readonly string[]): string[] =>
+    lines.map((line) => `add rule ${home} ${chain} ${line}`);
+  const lookedUp = (verdict?: string): string[] => sets.flatMap((set) => lookUps(set, verdict));
+  // What is hidden is so for new connections of other hosts.
+  const exempt = [...(hook === "input" ? ["iif lo"] : []), "ct state established,related"];
+  const hiding = hidden.length === 0 ? [] : [
+    ...exempt.map((match) => `${match} return`),
+    ...hidingRules(hook, hidden),
+  ];
   switch (place.kind) {
     case "attached": {
       const chain = attachedChain(hook);
       return [
         `add chain ${home} ${chain}`,
-        ...rules(chain),
+        ...rules(chain, ...lookedUp(), ...hiding),
         `insert rule ${home} ${place.chain.chain} ${jumpOf(hook)}`,
       ];
     }
     case "own":
       return [
         baseChain("filter", hook, HIDE_PRIORITY),
-        `add rule ${home} ${hook} iif lo accept`,
-        `add rule ${home} ${hook} ct state established,related accept`,
-        ...rules(hook),
-        ...hidingRules(home, place.hidden),
+        ...rules(hook, ...exempt.map((match) => `${match} accept`)),
+        ...rules(hook, ...lookedUp(), ...hidingRules(hook, hidden)),
       ];
     case "mark": {
-      const verdict = `meta mark set meta mark | 0x${place.mark.toString(16)}`;
-      // What is marked must not meet the rules that hide.
-      const last = place.published.length > 0 ? `${verdict} accept` : verdict;
-      return [baseChain("filter", hook, MARK_PRIORITY), ...rules(hook, last)];
+      const mark = `meta mark set meta mark | 0x${place.mark.toString(16)}`;
+      const verdict = hidden.length === 0 ? mark : `${mark} accept`;
+      return [
+        baseChain("filter", hook, MARK_PRIORITY),
+        ...rules(hook, ...lookedUp(verdict), ...hiding),
+      ];
     }
     case "open":
-      return [baseChain("filter", hook, HIDE_PRIORITY), ...rules(hook)];
+      return [baseChain("filter", hook, HIDE_PRIORITY), ...rules(hook, ...lookedUp())];
   }
 }
 
@@ -131,11 +134,11 @@ function baseChain(
     `{ type ${type} hook ${hook} priority ${priority}; policy accept; }`;
 }
 
-function hidingRules(home: string, hidden: readonly ProtocolPort[]): string[] {
+function hidingRules(hook: FilterHook, hidden: readonly ProtocolPort[]): string[] {
+  if (hook === "forward") return hidden.map(hideTranslated);
   return (["tcp", "udp"] as const).flatMap((protocol) => {
     const ports = hidden.filter((one) => one.protocol === protocol).map(({ port }) => port);
-    if (ports.length === 0) return [];
-    return [`add rule ${home} input ${protocol} dport { ${ports.join(", ")} } drop`];
+    return ports.length === 0 ? [] : [`${protocol} dport { ${ports.join(", ")} } drop`];
   });
 }
 

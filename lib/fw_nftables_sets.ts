@@ -215,10 +215,10 @@ export function lookUps(set: GrantSet, verdict = "accept"): string[] {
 /** Matches packets of connections whose destination was translated on this host. */
 const TRANSLATED = "ct status dnat";
 
-/** The rule that drops new connections which were going to a port, and were translated. */
+/** The rule that drops packets of connections which were going to a port, and were translated. */
 export function hideTranslated({ protocol, port }: ProtocolPort): string {
   // nft 1.0.6 could not read back what it lists of a set of such ports.
-  return `${TRANSLATED} ct state new meta l4proto ${protocol} ct original proto-dst ${port} drop`;
+  return `${TRANSLATED} meta l4proto ${protocol} ct original proto-dst ${port} drop`;
 }
 
 function lookUp(set: GrantSet, verdict: string): string {

@@ -13,7 +13,6 @@ import {
   closedChains,
   type NftTable,
   parseRuleset,
-  type Ruleset,
 } from "../lib/fw_nftables_ruleset.ts";
 import { elementScript, parseElements } from "../lib/fw_nftables_elements.ts";
 import { elementsOf } from "../lib/fw_nftables_grant.ts";
@@ -26,6 +25,18 @@ import { createLog } from "../lib/serve_log.ts";
 import { nftRunner } from "../lib/serve_nft.ts";
 import { choosePlanner } from "../lib/serve_plan.ts";
 import { DEFAULT_CONFIG } from "./fake_iptables.ts";
+import {
+  ACCEPT,
+  base,
+  chain,
+  COUNTER,
+  DROP,
+  type Json,
+  json,
+  MARK,
+  match,
+  rulesetOf,
+} from "./nftables_json.ts";
 
 const CONFIG: NftablesConfig = DEFAULT_CONFIG;
 const TABLE = { family: "inet", table: "filter" } as const;
@@ -53,45 +64,7 @@ function setsIn(table: NftTable, config: NftablesConfig = CONFIG): PlacedSet[] {
   return setsFor(config, (hook) => hooks.includes(hook) ? table : OWN_TABLE);
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-/** The JSON of a base chain `input` in a table, and of its rules. */
-function base(at: string, policy: string, ...rules: readonly (readonly Json[])[]): Json[] {
-  const [family, table, name, hook = "input", prio = "0"] = at.split(" ");
-  return [
-    { table: { family, name: table } },
-    { chain: { family, table, name, type: "filter", hook, prio: Number(prio), policy } },
-    ...rules.map((expr, index) => ({
-      rule: { family, table, chain: name, handle: index + 2, expr },
-    })),
-  ];
-}
-
-function chain(at: string, ...rules: readonly (readonly Json[])[]): Json[] {
-  const [family, table, name] = at.split(" ");
-  return [
-    { chain: { family, table, name } },
-    ...rules.map((expr) => ({ rule: { family, table, chain: name, handle: 9, expr } })),
-  ];
-}
-
-function json(objects: readonly Json[]): string {
-  return JSON.stringify({ nftables: [{ metainfo: { json_schema_version: 1 } }, ...objects] });
-}
-
-function rulesetOf(...objects: readonly Json[]): Ruleset {
-  const ruleset = parseRuleset(json(objects));
-  assert(ruleset !== null);
-  return ruleset;
-}
-
-const match = (left: unknown, right: unknown, op = "=="): Json => ({ match: { op, left, right } });
-const MARK = { meta: { key: "mark" } };
 const PORT = match({ payload: { protocol: "tcp", field: "dport" } }, 22);
-const ACCEPT = { accept: null };
-const DROP = { drop: null };
-const COUNTER = { counter: { packets: 0, bytes: 0 } };
-
 Deno.test("closedChains() finds the base chains that drop what no rule accepts", () => {
   const cases: [title: string, objects: Json[], closed: boolean][] = [
     ["policy drop", base("inet f in", "drop"), true],
@@ -292,7 +265,7 @@ Deno.test("parseElements() gives back the text, end and stanza of every element 
   fc.assert(
     fc.property(addresses, terms, fc.boolean(), fc.nat(1000), (texts, nat, to, stanza) => {
       const [source = "", destination = "", host = "", forcedSource = ""] = texts;
-      const config = { ...NAT_CONFIG, ENABLE_DESTINATION_RULE: to };
+      const config = { ...NAT_CONFIG, ENABLE_DESTINATION_RULE: to, ENABLE_DOCKER: true };
       const sets = setsIn(TABLE, config);
       const ports = [{ protocol: "udp", port: nat.port }] as const;
       const common = { ...GRANT, source, destination, stanza, ports };
