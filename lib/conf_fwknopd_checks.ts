@@ -63,7 +63,7 @@ export function checkNftables(
     for (const name of placements) warn(name, "has no effect without FIREWALL_TYPE nftables");
     return problems;
   }
-  // Docker's ports can be hidden in a table of ours, and grants to this host go elsewhere.
+  // With Docker it names ports to hide, wherever grants go.
   const [first, second] = config.ENABLE_DOCKER
     ? placements.filter((name) => name !== "ENABLE_DEFAULT_DROP")
     : placements;

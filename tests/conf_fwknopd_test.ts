@@ -325,6 +325,14 @@ Deno.test("a setting equal to its default is no reason to warn", () => {
   ) assert.deepEqual(told(read(text)), [], text);
 });
 
+Deno.test("with ENABLE_DOCKER ports can be hidden wherever grants of nftables go", () => {
+  const hiding = "FIREWALL_TYPE nftables\nENABLE_DEFAULT_DROP tcp/8080\nNFT_ATTACH inet f i";
+  assert.match(told(read(hiding)).join(), /NFT_ATTACH and ENABLE_DEFAULT_DROP cannot both be set/);
+  assert.deepEqual(told(read(`${hiding}\nENABLE_DOCKER Y`)), []);
+  const two = told(read(`${hiding}\nENABLE_DOCKER Y\nNFT_MARK 1`));
+  assert.match(two.join(), /NFT_ATTACH and NFT_MARK cannot both be set/);
+});
+
 Deno.test("settings that only tune polling are mentioned only on request", () => {
   assert.deepEqual(told(read("PCAP_LOOP_SLEEP 1000\nLOCALE C")), []);
   const verbose = told(read("PCAP_LOOP_SLEEP 1000\nLOCALE C", { verbose: true }));

@@ -37,6 +37,10 @@ const DEBIAN = `table inet filter {
   chain output { type filter hook output priority filter; }
 }
 `;
+/** What docs/firewalls.md has administrators write, with the lab's name for the interface. */
+const DOCUMENTED = /^```\n(table inet filter \{[^`]*ct status dnat drop[^`]*)```$/m
+  .exec(Deno.readTextFileSync(new URL("../../docs/firewalls.md", import.meta.url)))?.[1]
+  ?.replace("eth0", GATEWAY_INTERFACE);
 /** The same, with a forward chain that drops, too. */
 const CLOSED = DEBIAN.replace(
   "hook forward priority filter;",
@@ -138,8 +142,8 @@ const SETTINGS: readonly (Setting & {
     ],
   },
   {
-    title: "in a forward chain that drops, found by itself, by nft -f -",
-    rules: CLOSED,
+    title: "in a forward chain as the manual has it, found by itself, by nft -f -",
+    rules: `table inet filter { ${INPUT}\n}\n${DOCUMENTED}`,
     docker: [DOCKER],
     config: "NFT_EXE /usr/sbin/nft\n",
     told: ["grants to what Docker publishes are accepted in chain inet filter forward"],
