@@ -121,10 +121,10 @@ function chooseInput(
   closed: readonly NftChain[],
 ): HookChoice {
   const { NFT_MARK, ENABLE_DEFAULT_DROP: hidden } = config;
-  // Other rules can close this host where Docker's ports alone need to be hidden.
-  const elsewhere = config.ENABLE_DOCKER && (NFT_MARK !== null || closed.length > 0);
   if (named !== null) return hiding(attach(named, "input", closed), hidden);
-  if (hidden.length > 0 && !elsewhere) return hide(hidden, closed);
+  // Beside Docker, rules that close this host leave its published ports open.
+  const besides = config.ENABLE_DOCKER && closed.length > 0;
+  if (hidden.length > 0 && !besides) return hide(hidden, closed);
   if (NFT_MARK === null) return hiding(find("input", closed), hidden);
   if (closed.length > 0) return hiding(mark(NFT_MARK, "input", ruleset, closed), hidden);
   return refuse(`NFT_MARK ${markText(NFT_MARK)}: ${NOTHING_CLOSED}`);

@@ -22,6 +22,7 @@ const CONFIG = {
   ENABLE_IPT_LOCAL_NAT: false,
   ENABLE_IPT_SNAT: false,
   ENABLE_IPT_OUTPUT: false,
+  ENABLE_DOCKER: false,
   SNAT_TRANSLATE_IP: null,
 };
 const SETS = setsFor(CONFIG, () => OWN_TABLE);

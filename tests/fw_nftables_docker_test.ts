@@ -166,6 +166,13 @@ Deno.test("published ports have a place where a grant opens them, or a reason wh
       "own inet spa hides",
     ],
     [
+      "a mark for what Docker publishes alone",
+      { ...MARKING, ...HIDING },
+      users([match(MARK, 1), RETURN], [from("eth0"), DROP]),
+      "own inet spa hides",
+      "mark inet spa hides",
+    ],
+    [
       "a mark that the forward chain does not accept",
       MARKING,
       [...base("inet filter input", "drop", ACCEPT_MARK), ...base(FORWARD, "drop")],
