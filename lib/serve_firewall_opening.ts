@@ -87,7 +87,9 @@ export function createOpening({ host, planner, log, book, retry }: OpeningParts)
     for (const { rules, deadline } of requests) {
       for (const rule of rules) {
         const open = book.openRule(rule);
-        const lasts = (book.deadlineOf(rule) ?? 0) >= deadline || open?.text === rule.text;
+        // What is kept by the firewall and is to end later is added again in any case.
+        const isKnown = rule.life === undefined && open?.text === rule.text;
+        const lasts = isKnown || (book.deadlineOf(rule) ?? 0) >= deadline;
         if (open !== null && lasts) known.add(open);
       }
     }
