@@ -30,7 +30,8 @@ export function closedToPublished(ruleset: Ruleset): NftChain[] {
 
 /**
  * The chain of iptables that drops new connections to published ports before Docker accepts them;
- * null for none. Grants cannot go there: in a table with sets in it, iptables can do no more.
+ * null for none. Grants cannot go there: iptables 1.8.9 takes a rule that looks up a set for one
+ * that accepts everything of the protocol.
  *
  * @param mark what packets of grants carry
  */
