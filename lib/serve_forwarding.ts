@@ -2,6 +2,8 @@
 // configuration asks for it.
 
 import type { FirewallGrant } from "./auth_grant.ts";
+import type { ServerConfig } from "./conf_fwknopd_variables.ts";
+import type { Stanza } from "./conf_stanza.ts";
 import { type Host, reasonOf } from "./host.ts";
 import { parseIp } from "./net_address.ts";
 import type { Firewall } from "./serve_firewall.ts";
@@ -59,6 +61,28 @@ export function ipv6ForwardingProblem(host: SysctlFiles, wanted: boolean): strin
   return wanted && !forwardsIpv6(host)
     ? `FORCE_NAT names an IPv6 address, but ${IPV6_ADVICE}`
     : null;
+}
+
+/**
+ * Turns forwarding on where a configuration asks for that, and warns of what the kernel does not
+ * forward although the configuration leads packets on.
+ */
+export function lookAtForwarding(
+  host: SysctlFiles & Pick<Host, "writeTextFile">,
+  log: Pick<Log, "info" | "warning">,
+  { config, stanzas }: {
+    readonly config: Pick<ServerConfig, "ENABLE_IPT_FORWARDING" | "ENABLE_PROC_IP_FORWARD">;
+    readonly stanzas: readonly Pick<Stanza, "FORCE_NAT">[];
+  },
+): void {
+  const forwards = config.ENABLE_IPT_FORWARDING;
+  if (forwards && config.ENABLE_PROC_IP_FORWARD) turnOnForwarding(host, log);
+  const namesIpv6 = stanzas.some(({ FORCE_NAT }) => FORCE_NAT?.address.version === 6);
+  const problems = [
+    forwardingProblem(host, forwards),
+    ipv6ForwardingProblem(host, forwards && namesIpv6),
+  ];
+  for (const problem of problems) if (problem !== null) log.warning(problem);
 }
 
 /**

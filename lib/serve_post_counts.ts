@@ -1,5 +1,6 @@
-// What several sentries have counted, added up.
+// What sentries have counted, added up, and what became of it with the monitor.
 
+import type { RefusalReason } from "./auth_event.ts";
 import type { CaptureCounters } from "./serve_capture.ts";
 import type { Counts } from "./serve_log.ts";
 import type { ReportedCounts } from "./serve_pipe_reports.ts";
@@ -25,4 +26,22 @@ function addCaptures(
     droppedByInterface: one.droppedByInterface + other.droppedByInterface,
     fragments: one.fragments + other.fragments,
   };
+}
+
+/** A grant that the monitor could not carry out counts as what became of it. */
+export function withFailures(
+  { packets, capture }: Counts,
+  failures: ReadonlyMap<RefusalReason, number>,
+): Counts {
+  const sums = new Map(packets);
+  const add = (what: RefusalReason | "granted", count: number): void => {
+    const sum = (sums.get(what) ?? 0) + count;
+    if (sum === 0) sums.delete(what);
+    else sums.set(what, sum);
+  };
+  for (const [reason, count] of failures) {
+    add(reason, count);
+    add("granted", -count);
+  }
+  return { packets: sums, capture };
 }
