@@ -80,6 +80,11 @@ export function choosePlaces(
     const text = chainText(name);
     const chain = ruleset.chains.find((one) => chainText(one) === text);
     if (chain === undefined) return refuse(`NFT_ATTACH: there is no chain ${text}`);
+    if (belongsToIptables(chain)) {
+      const isPublished = config.ENABLE_DOCKER && chain.hook === "forward";
+      const advice = isPublished ? HIDE_PUBLISHED : "set FIREWALL_TYPE iptables, or NFT_MARK";
+      return refuse(`NFT_ATTACH: ${text} belongs to iptables, ${MISREAD}; ${advice}`);
+    }
     const hook = hooks.find((one) => one === chain.hook);
     if (hook === undefined || chain.type !== "filter") {
       return refuse(`NFT_ATTACH: ${text} is no filter chain of the ${hooks.join(" or ")} hook`);
@@ -143,12 +148,6 @@ function choosePublished(
   const bar = barringChain(ruleset, null);
   const remaining = NFT_MARK === null ? bar : barringChain(ruleset, NFT_MARK);
   if (remaining !== null) return refuse(barredBy(remaining, NFT_MARK));
-  if (named !== null && belongsToIptables(named)) {
-    return refuse(
-      `NFT_ATTACH: ${chainText(named)} belongs to iptables, which cannot read a table with our` +
-        ` sets in it; ${HIDE_PUBLISHED}`,
-    );
-  }
   const choice = named !== null
     ? attach(named, "forward", closed)
     : NFT_MARK !== null && (closed.length > 0 || bar !== null)
@@ -231,6 +230,9 @@ const SUBJECTS: Readonly<Record<FilterHook, string>> = {
   forward: "forwarded grants",
   output: "answers to grants",
 };
+
+/** Saved and loaded again by iptables, such a rule does accept all. */
+const MISREAD = "which shows a rule with a set as one that accepts all";
 
 function attach(chain: NftChain, hook: FilterHook, closed: readonly NftChain[]): HookChoice {
   if (chain.hook !== hook || chain.type !== "filter") {

@@ -33,18 +33,52 @@ export async function versionOf(program: ProgramName): Promise<string> {
   return `${version} (${executable ? "executable" : "from sources"})`;
 }
 
-/** For nftables, the chain in which iptables-nft has put the lab's rules. */
 const FIREWALL_LINES = {
   iptables: "FIREWALL_EXE /usr/sbin/iptables\n",
-  nftables: "FIREWALL_TYPE nftables\nNFT_ATTACH ip filter INPUT\n",
+  nftables: "FIREWALL_TYPE nftables\n",
 } as const;
 
-/** Writes the files of both sides into the lab's directory. */
-export async function writeConfiguration(
+/** What the lab's rules of iptables come to. */
+const NFTABLES_RULES = `flush ruleset
+table inet filter {
+  chain input {
+    type filter hook input priority filter; policy drop;
+    iif lo accept
+    ct state established,related accept
+  }
+}
+`;
+
+/** Has the gateway drop what nobody asked for, by the firewall that is measured. */
+async function closeGateway(lab: Lab, { firewall }: Pick<Plan, "firewall">): Promise<void> {
+  if (firewall === "nftables") await lab.gateway.must(["nft", "-f", "-"], NFTABLES_RULES);
+}
+
+/** Runs `use` while the gateway takes packets for the UDP server. */
+export async function withUdpPort(
+  lab: Lab,
+  { firewall }: Pick<Plan, "firewall">,
+  use: () => Promise<void>,
+): Promise<void> {
+  if (firewall === "nftables") {
+    const rule = ["inet", "filter", "input", "udp", "dport", "62201", "accept"];
+    await lab.gateway.must(["nft", "add", "rule", ...rule]);
+    await use();
+    return await closeGateway(lab, { firewall });
+  }
+  const rule = ["INPUT", "-p", "udp", "--dport", "62201", "-j", "ACCEPT"];
+  await lab.gateway.must(["iptables", "-A", ...rule]);
+  await use();
+  await lab.gateway.must(["iptables", "-D", ...rule]);
+}
+
+/** Has the gateway drop what nobody asked for, and writes the files of both sides. */
+export async function prepareLab(
   lab: Lab,
   keys: GeneratedKeys,
   { firewall = "iptables", together = false }: Pick<Plan, "firewall" | "together">,
 ): Promise<void> {
+  await closeGateway(lab, { firewall });
   const write = (name: string, text: string): Promise<void> =>
     Deno.writeTextFile(`${lab.directory}/${name}`, text, { mode: 0o600 });
   const keyLines = `KEY_BASE64 ${keys.keyBase64}\nHMAC_KEY_BASE64 ${keys.hmacKeyBase64}\n`;
@@ -69,7 +103,7 @@ export async function openGrants(lab: Lab, count: number): Promise<void> {
   });
   await lab.gateway.must(
     ["nft", "-f", "-"],
-    `flush set ip filter spa_access4\nadd element ip filter spa_access4 { ${elements.join()} }\n`,
+    `flush set inet filter spa_access4\nadd element inet filter spa_access4 { ${elements.join()} }\n`,
   );
 }
 

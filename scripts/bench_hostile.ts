@@ -4,12 +4,12 @@ import { ADDRESSES, GATEWAY_INTERFACE, type Lab, openLab } from "../tests/lab/la
 import type { Watched } from "../tests/lab/process.ts";
 import {
   benchTool,
+  prepareLab,
   type Probe,
   SERVICE_PORTS,
   startProbe,
   startService,
   withDaemon,
-  writeConfiguration,
 } from "./bench_gateway.ts";
 import {
   lookAtMemory,
@@ -72,7 +72,7 @@ async function measureInLab(
   signal: AbortSignal,
 ): Promise<void> {
   const keys = makeKeys();
-  await writeConfiguration(lab, keys, plan);
+  await prepareLab(lab, keys, plan);
   await startService(lab);
   const probe = startProbe(lab, signal);
   const { packet, replayed, knock } = createKnocks(probe, keys);

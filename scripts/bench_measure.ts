@@ -6,12 +6,13 @@ import type { Watched } from "../tests/lab/process.ts";
 import {
   knockCommand,
   openGrants,
+  prepareLab,
   type Probe,
   SERVICE_PORTS,
   startProbe,
   startService,
   withDaemon,
-  writeConfiguration,
+  withUdpPort,
 } from "./bench_gateway.ts";
 import { makeKeys, makePacket } from "./bench_packets.ts";
 import { memoryOf, processTree, usageOf, workBetween } from "./bench_process.ts";
@@ -73,7 +74,7 @@ async function measureInLab(
   signal: AbortSignal,
 ): Promise<void> {
   const keys = makeKeys();
-  await writeConfiguration(lab, keys, plan);
+  await prepareLab(lab, keys, plan);
   await startService(lab);
   const probe = startProbe(lab, signal);
   let port: number = SERVICE_PORTS.first;
@@ -111,13 +112,11 @@ async function measureInLab(
 
   record("start", await timeStarts(program, lab, plan.rounds >> 2));
 
-  const udpAccept = ["INPUT", "-p", "udp", "--dport", "62201", "-j", "ACCEPT"];
-  await lab.gateway.must(["iptables", "-A", ...udpAccept]);
-  await withDaemon(program, lab, ["-U"], async (daemon) => {
-    await warmUp(daemon);
-    record("packetToOpenUdp", await rounds(plan.rounds, packetRound));
-  });
-  await lab.gateway.must(["iptables", "-D", ...udpAccept]);
+  await withUdpPort(lab, plan, () =>
+    withDaemon(program, lab, ["-U"], async (daemon) => {
+      await warmUp(daemon);
+      record("packetToOpenUdp", await rounds(plan.rounds, packetRound));
+    }));
 
   // Debian's fwknopd is built without it, nftables of many kernels too.
   if (program === "spa" && plan.firewall !== "nftables") {

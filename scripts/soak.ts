@@ -7,11 +7,11 @@ import { savedRules } from "../tests/lab/gateway.ts";
 import { ADDRESSES, GATEWAY_INTERFACE, type Lab, labMissing, openLab } from "../tests/lab/lab.ts";
 import { must, type Watched } from "../tests/lab/process.ts";
 import {
+  prepareLab,
   SERVICE_PORTS,
   startProbe,
   startService,
   withDaemon,
-  writeConfiguration,
 } from "./bench_gateway.ts";
 import { startJunk } from "./bench_hostile.ts";
 import { sleep } from "./bench_measure.ts";
@@ -69,7 +69,7 @@ function every(seconds: number): () => boolean {
 
 async function soak(plan: Plan, lab: Lab, signal: AbortSignal): Promise<Result> {
   const keys = makeKeys();
-  await writeConfiguration(lab, keys, plan);
+  await prepareLab(lab, keys, plan);
   const accessFile = `${lab.directory}/access.conf`;
   const access = (await Deno.readTextFile(accessFile)).replace(/TIMEOUT \d+/, `TIMEOUT ${TIMEOUT}`);
   const other = makeKeys();

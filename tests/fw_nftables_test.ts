@@ -167,6 +167,11 @@ Deno.test("choosePlaces() takes a place where a grant opens, and refuses every o
     [{}, base("ip filter INPUT", "drop"), /set FIREWALL_TYPE iptables/],
     [{}, base("inet f in prerouting", "drop"), /no filter chain of the input hook/],
     [{ NFT_ATTACH: [NAMED] }, ONE, "attached"],
+    [
+      { NFT_ATTACH: [{ family: "ip", table: "filter", chain: "INPUT" }] },
+      base("ip filter INPUT", "drop"),
+      /^NFT_ATTACH: ip filter INPUT belongs to iptables, .*; set FIREWALL_TYPE iptables/,
+    ],
     [{ NFT_ATTACH: [NAMED] }, base("inet filter input", "accept"), "attached"],
     [
       { NFT_ATTACH: [NAMED] },
