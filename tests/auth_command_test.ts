@@ -10,35 +10,16 @@ import {
 import type { CommandGrant, CycleGrant, Grant } from "../lib/auth_grant.ts";
 import type { Stanza } from "../lib/conf_access.ts";
 import type { MessageType } from "../lib/spa_message.ts";
-import { encodePacket } from "../lib/spa_packet.ts";
 import { openBench, stanzasOf } from "./gateway_fixture.ts";
+import { SAMPLE_TIME as TIME, samplePacket } from "./sample_packet.ts";
 
-const TIME = 1795321401;
 const KEYS = "KEY TestKey\nHMAC_KEY TestHmacKey\n";
 const CYCLE =
   "CMD_CYCLE_OPEN /bin/open $SRC\nCMD_CYCLE_CLOSE /bin/close $SRC\nCMD_CYCLE_TIMER 60\n";
 
 function packet(messageType: MessageType, message: string, clientTimeout = 0): string {
-  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const encoded = encodePacket({
-    randomValue: "1282697235397752",
-    username: "alice",
-    timestamp: TIME - 5,
-    version: "3.0.0",
-    messageType,
-    message,
-    natAccess: messageType === 2 ? "198.51.100.20,22" : null,
-    serverAuth: null,
-    clientTimeout,
-  }, {
-    key: bytes("TestKey"),
-    hmacKey: bytes("TestHmacKey"),
-    salt: new Uint8Array(8).fill(7),
-    mode: "CBC",
-    digestType: "SHA256",
-  });
-  ok(encoded.ok);
-  return encoded.value.wire;
+  const natAccess = messageType === 2 ? "198.51.100.20,22" : null;
+  return samplePacket({ timestamp: TIME - 5, messageType, message, natAccess, clientTimeout });
 }
 
 function stanzaOf(lines: string): Stanza {

@@ -8,10 +8,10 @@ import type { Knock } from "../lib/auth_knock.ts";
 import { createReplayMemory, type ReplayMemory } from "../lib/auth_replay.ts";
 import { addressListHas, parseIp } from "../lib/net_address.ts";
 import { type PrepareHmac, prepareHmac } from "../lib/spa_digest.ts";
-import { authenticateWith, encodePacket } from "../lib/spa_packet.ts";
+import { authenticateWith } from "../lib/spa_packet.ts";
 import { openBench, serverConfigOf, stanzasOf } from "./gateway_fixture.ts";
+import { encodeSample, SAMPLE_TIME as TIME } from "./sample_packet.ts";
 
-const TIME = 1795321401;
 const SETTINGS = {
   maxPacketAge: 120,
   testMode: false,
@@ -68,24 +68,8 @@ const arbitraryPacket = fc.record({
 type Packet = typeof arbitraryPacket extends fc.Arbitrary<infer T> ? T : never;
 
 function encode({ key, hmacKey, digest, address }: Packet, salt: number): string {
-  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const encoded = encodePacket({
-    randomValue: "1282697235397752",
-    username: "alice",
-    timestamp: TIME,
-    version: "3.0.0",
-    messageType: 1,
-    message: `${address},tcp/22`,
-    natAccess: null,
-    serverAuth: null,
-    clientTimeout: 0,
-  }, {
-    key: bytes(key),
-    salt: new Uint8Array(8).fill(salt),
-    mode: "CBC",
-    digestType: "SHA256",
-    ...(hmacKey === null ? {} : { hmacKey: bytes(`hmac-${hmacKey}`), hmacType: digest }),
-  });
+  const hmac = hmacKey === null ? { hmacKey } : { hmacKey: `hmac-${hmacKey}`, hmacType: digest };
+  const encoded = encodeSample({ message: `${address},tcp/22` }, { key, salt, ...hmac });
   // An address that is none cannot be encoded; what is sent instead is junk.
   return encoded.ok ? encoded.value.wire : "8" + "A".repeat(199 + salt % 8);
 }

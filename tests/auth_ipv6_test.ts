@@ -3,36 +3,15 @@
 import assert from "node:assert/strict";
 import { iptablesPlanner } from "../lib/fw_iptables.ts";
 import type { MessageType } from "../lib/spa_message.ts";
-import { encodePacket } from "../lib/spa_packet.ts";
 import { DEFAULT_CONFIG } from "./fake_iptables.ts";
 import { type Bench, openBench, stanzasOf } from "./gateway_fixture.ts";
+import { SAMPLE_TIME as TIME, samplePacket } from "./sample_packet.ts";
 
-const TIME = 1795321401;
 const STANZA = "SOURCE ANY\nKEY TestKey\nHMAC_KEY TestHmacKey\n";
 
 function send(lines: string, messageType: MessageType, message: string): [string, Bench] {
-  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const packet = encodePacket({
-    randomValue: "1282697235397752",
-    username: "alice",
-    timestamp: TIME,
-    version: "3.0.0",
-    messageType,
-    message,
-    natAccess: null,
-    serverAuth: null,
-    clientTimeout: 0,
-  }, {
-    key: bytes("TestKey"),
-    hmacKey: bytes("TestHmacKey"),
-    salt: new Uint8Array(8),
-    mode: "CBC",
-    digestType: "SHA256",
-    ipv6: true,
-  });
-  assert(packet.ok);
   const bench = openBench(stanzasOf(STANZA + lines), { time: TIME });
-  return [bench.send(packet.value.wire), bench];
+  return [bench.send(samplePacket({ messageType, message }, { ipv6: true })), bench];
 }
 
 Deno.test("a request for an IPv6 address is granted to it, and held to the stanza", () => {

@@ -2,9 +2,9 @@ import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
 import { createFailureLimiter, type FailureRates } from "../lib/auth_limit.ts";
 import { type IpAddress, ipFromValue, parseIp } from "../lib/net_address.ts";
-import { encodePacket } from "../lib/spa_packet.ts";
 import { spaError } from "../lib/spa_error.ts";
 import { openBench, stanzasOf } from "./gateway_fixture.ts";
+import { SAMPLE_TIME as TIME, samplePacket } from "./sample_packet.ts";
 import { loadQuirks, vectorBytes } from "./vectors.ts";
 
 function address(text: string): IpAddress {
@@ -100,30 +100,10 @@ Deno.test("whatever the clock does, no more is allowed than its rate gives", () 
   }));
 });
 
-const TIME = 1795321401;
 const KEYS = "KEY TestKey\nHMAC_KEY TestHmacKey\n";
 
 function packet(salt: number, hmac: boolean): string {
-  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const encoded = encodePacket({
-    randomValue: "1282697235397752",
-    username: "alice",
-    timestamp: TIME,
-    version: "3.0.0",
-    messageType: 1,
-    message: "192.0.2.99,tcp/22",
-    natAccess: null,
-    serverAuth: null,
-    clientTimeout: 0,
-  }, {
-    key: bytes("TestKey"),
-    salt: new Uint8Array(8).fill(salt),
-    mode: "CBC",
-    digestType: "SHA256",
-    ...(hmac ? { hmacKey: bytes("TestHmacKey") } : {}),
-  });
-  ok(encoded.ok);
-  return encoded.value.wire;
+  return samplePacket({}, { salt, ...(hmac ? {} : { hmacKey: null }) });
 }
 
 const RATES = "NO_HMAC_SOURCE_FAIL_RATE 20\nNO_HMAC_FAIL_RATE 100\n";

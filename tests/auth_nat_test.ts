@@ -8,10 +8,9 @@ import { createLog } from "../lib/serve_log.ts";
 import { createMonitor } from "../lib/serve_monitor.ts";
 import { resolveNatTarget } from "../lib/serve_nat_target.ts";
 import type { MessageType } from "../lib/spa_message.ts";
-import { encodePacket } from "../lib/spa_packet.ts";
 import { type Bench, openBench, serverConfigOf, stanzasOf } from "./gateway_fixture.ts";
+import { SAMPLE_TIME as TIME, samplePacket } from "./sample_packet.ts";
 
-const TIME = 1795321401;
 const STANZA = "SOURCE ANY\nKEY TestKey\nHMAC_KEY TestHmacKey\n";
 const FORWARDING = "ENABLE_IPT_FORWARDING Y\n";
 const LOCAL_NAT = "ENABLE_IPT_LOCAL_NAT Y\n";
@@ -35,26 +34,12 @@ interface Request {
 }
 
 function packet({ type = 2, ports = "tcp/8022", nat = "198.51.100.20,22" }: Request): string {
-  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const encoded = encodePacket({
-    randomValue: "1282697235397752",
-    username: "alice",
-    timestamp: TIME,
-    version: "3.0.0",
+  return samplePacket({
     messageType: type,
     message: `192.0.2.10,${ports}`,
     natAccess: type === 1 ? null : nat,
-    serverAuth: null,
     clientTimeout: type === 4 || type === 6 ? 20 : 0,
-  }, {
-    key: bytes("TestKey"),
-    hmacKey: bytes("TestHmacKey"),
-    salt: new Uint8Array(8),
-    mode: "CBC",
-    digestType: "SHA256",
   });
-  assert(encoded.ok, JSON.stringify(encoded));
-  return encoded.value.wire;
 }
 
 function benchFor(server: string, lines = "", testMode = false): Bench {

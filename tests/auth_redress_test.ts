@@ -1,11 +1,10 @@
 // Replays in disguise: what opened once opens never again, however its text is written.
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
-import { encodePacket } from "../lib/spa_packet.ts";
 import { type Bench, openBench, stanzasOf } from "./gateway_fixture.ts";
+import { SAMPLE_TIME as TIME, samplePacket } from "./sample_packet.ts";
 import { loadQuirks, type Quirk, vectorBytes } from "./vectors.ts";
 
-const TIME = 1795321401;
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const HTTP = { anyUserAgent: false, forwardedFor: false };
 const AGENT = "HTTP/1.0\r\nUser-Agent: Fwknop/2.6.10\r\n\r\n";
@@ -69,26 +68,7 @@ function* disguises(wire: string): Generator<string> {
 }
 
 function packet(hmac: boolean): string {
-  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const encoded = encodePacket({
-    randomValue: "1282697235397752",
-    username: "alice",
-    timestamp: TIME,
-    version: "3.0.0",
-    messageType: 1,
-    message: "192.0.2.99,tcp/22",
-    natAccess: null,
-    serverAuth: null,
-    clientTimeout: 0,
-  }, {
-    key: bytes("TestKey"),
-    salt: new Uint8Array(8).fill(7),
-    mode: "CBC",
-    digestType: "SHA256",
-    ...(hmac ? { hmacKey: bytes("TestHmacKey") } : {}),
-  });
-  ok(encoded.ok);
-  return encoded.value.wire;
+  return samplePacket({}, hmac ? {} : { hmacKey: null });
 }
 
 for (const hmac of [true, false]) {

@@ -7,23 +7,14 @@ import { failedDecryption, type GpgDecryption, type GpgSignature } from "../lib/
 import { encodeGpgPacket } from "../lib/spa_packet.ts";
 import { type Bench, openBench, stanzasOf } from "./gateway_fixture.ts";
 import { GPG_KEYS } from "./gpg_home.ts";
+import { sampleFields } from "./sample_packet.ts";
 
 const TIME = 1795322167;
 const HMAC = "HMAC_KEY TestHmacKey\n";
 const STANZA = `SOURCE ANY\nGPG_ALLOW_NO_PW Y\nGPG_REMOTE_ID F05BB368\n${HMAC}`;
 
 const PLAINTEXT = ((): string => {
-  const fields = encodeFields({
-    randomValue: "1282697235397752",
-    username: "alice",
-    timestamp: TIME,
-    version: "3.0.0",
-    messageType: 1,
-    message: "192.0.2.99,tcp/22",
-    natAccess: null,
-    serverAuth: null,
-    clientTimeout: 0,
-  }, "SHA256");
+  const fields = encodeFields(sampleFields({ timestamp: TIME }), "SHA256");
   ok(fields.ok);
   return fields.value.plaintext;
 })();

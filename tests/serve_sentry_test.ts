@@ -2,11 +2,10 @@ import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { createReplayMemory } from "../lib/auth_replay.ts";
 import type { Stanza } from "../lib/conf_access.ts";
 import type { DigestName } from "../lib/spa_digest.ts";
-import { encodePacket } from "../lib/spa_packet.ts";
 import { type Bench, openBench, stanzasOf } from "./gateway_fixture.ts";
+import { SAMPLE_TIME as TIME, samplePacket } from "./sample_packet.ts";
 import { loadNegatives, loadVectors, type NegativeVector, vectorBytes } from "./vectors.ts";
 
-const TIME = 1795321401;
 const KEYS = "KEY TestKey\nHMAC_KEY TestHmacKey\n";
 
 /** What a client puts into a packet; the rest is the same in all of them. */
@@ -22,27 +21,10 @@ interface Request {
 }
 
 function packet(request: Request = {}): string {
-  const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-  const { messageType = 1, hmacKey = "TestHmacKey" } = request;
-  const encoded = encodePacket({
-    randomValue: "1282697235397752",
-    username: request.username ?? "alice",
-    timestamp: request.timestamp ?? TIME,
-    version: "3.0.0",
-    messageType,
-    message: request.message ?? "192.0.2.99,tcp/22",
-    natAccess: messageType === 2 || messageType === 5 ? "198.51.100.20,22" : null,
-    serverAuth: null,
-    clientTimeout: request.clientTimeout ?? 0,
-  }, {
-    key: bytes(request.key ?? "TestKey"),
-    salt: new Uint8Array(8).fill(request.salt ?? 7),
-    mode: "CBC",
-    digestType: "SHA256",
-    ...(hmacKey === null ? {} : { hmacKey: bytes(hmacKey) }),
-  });
-  ok(encoded.ok);
-  return encoded.value.wire;
+  const { key = "TestKey", hmacKey = "TestHmacKey", salt = 7, ...fields } = request;
+  const hasNat = fields.messageType === 2 || fields.messageType === 5;
+  const natAccess = hasNat ? "198.51.100.20,22" : null;
+  return samplePacket({ natAccess, ...fields }, { key, hmacKey, salt });
 }
 
 function benchFor(access: string, settings: Partial<Parameters<typeof openBench>[1]> = {}): Bench {

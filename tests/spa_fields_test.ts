@@ -4,22 +4,13 @@ import { encodeBase64 } from "../lib/spa_base64.ts";
 import { computeDigest, DIGEST_NAMES, type DigestName } from "../lib/spa_digest.ts";
 import { decodePlaintext, encodeFields } from "../lib/spa_fields.ts";
 import type { SpaFields } from "../lib/spa_message.ts";
+import { sampleFields } from "./sample_packet.ts";
 import { encodeOptions, spaFields } from "./spa_arbitrary.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const base64 = (text: string): string => encodeBase64(bytes(text));
 
-const ACCESS: SpaFields = {
-  randomValue: "1282697235397752",
-  username: "demo",
-  timestamp: 1795321401,
-  version: "3.0.0",
-  messageType: 1,
-  message: "192.0.2.10,tcp/22",
-  natAccess: null,
-  serverAuth: null,
-  clientTimeout: 0,
-};
+const ACCESS = sampleFields({ username: "demo", message: "192.0.2.10,tcp/22" });
 
 function encodedCode(changes: Partial<SpaFields>): number {
   const result = encodeFields({ ...ACCESS, ...changes }, "SHA256");

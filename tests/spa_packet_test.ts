@@ -20,21 +20,12 @@ import {
   gpgMessage,
   openPacket,
 } from "../lib/spa_packet.ts";
+import { sampleFields } from "./sample_packet.ts";
 import { encodeOptions, spaFields } from "./spa_arbitrary.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-const FIELDS: SpaFields = {
-  randomValue: "1282697235397752",
-  username: "demo",
-  timestamp: 1795321401,
-  version: "3.0.0",
-  messageType: 1,
-  message: "192.0.2.10,tcp/22",
-  natAccess: null,
-  serverAuth: null,
-  clientTimeout: 0,
-};
+const FIELDS = sampleFields({ username: "demo", message: "192.0.2.10,tcp/22" });
 
 const OPTIONS = {
   key: bytes("SpaDemoKey"),
