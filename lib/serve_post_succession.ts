@@ -1,9 +1,9 @@
-// The sentries of a post: the one that judges, one that is to follow it, and those that have ended
-// their captures and settle what they took. No packet is lost or judged twice from one to the next.
+// The sentries of a post: the one that judges and one that is to follow it. No packet is lost or
+// judged twice from one to the next.
 
 import type { Counts } from "./serve_log.ts";
 import type { ApartParts } from "./serve_post.ts";
-import { addCounts, NO_COUNTS } from "./serve_post_counts.ts";
+import { createDepartures, SETTLE_PATIENCE } from "./serve_post_departures.ts";
 import type { RequestDesk } from "./serve_post_desk.ts";
 import { type SentryListener, type SentryPlan, startPlannedSentry } from "./serve_post_start.ts";
 import { asCaptureError, type SentryEnd, type SentryLink } from "./serve_sentry_link.ts";
@@ -58,10 +58,8 @@ export interface Succession {
   close(): void;
 }
 
-/** Milliseconds that a sentry has to end its capture, and then to have gpg's answers. */
+/** Milliseconds that a sentry has to end its capture. */
 const STOP_PATIENCE = 2000;
-const SETTLE_PATIENCE = 12_000;
-const COUNT_PATIENCE = 2000;
 
 /** Starts the first sentry; whoever calls waits for it to be opened and ready. */
 export function startSuccession(
@@ -71,21 +69,17 @@ export function startSuccession(
   first: SentryPlan,
 ): Succession {
   const { log } = parts;
-  /** Sentries that have ended their captures, and what waits for them to settle. */
-  const leaving = new Map<SentryLink, Promise<void>>();
+  const departures = createDepartures();
   let successor: SentryLink | null = null;
   let changing: Promise<unknown> = Promise.resolve();
   let isEnding = false;
   /** Packets that sentries before the present one have taken. */
   let taken = 0;
-  /** Counts of sentries that have settled. */
-  let past: Counts = NO_COUNTS;
-  let isSettled = false;
 
   const listener: SentryListener = {
     accepted(record, by) {
       // A packet may come again while another sentry still judges what gpg kept waiting.
-      for (const other of new Set([present, successor, ...leaving.keys()])) {
+      for (const other of new Set([present, successor, ...departures.links])) {
         if (other !== by) other?.order({ kind: "remember", records: [record] });
       }
     },
@@ -118,7 +112,7 @@ export function startSuccession(
     const end = await within(STOP_PATIENCE, old.stopped, null);
     if (end === null) old.close();
     else taken = end.taken;
-    leave(old);
+    departures.begin(old);
     if (end?.how === "limit") {
       next.close();
       successor = null;
@@ -134,15 +128,6 @@ export function startSuccession(
     if (isEnding) return void link.close();
     for (const line of announcement) log.info(line);
     link.order({ kind: "go", taken });
-  }
-
-  function leave(link: SentryLink): void {
-    const settling = within(SETTLE_PATIENCE, link.settled, null).then((counts) => {
-      if (counts !== null) past = addCounts(past, counts);
-      link.close();
-      leaving.delete(link);
-    });
-    leaving.set(link, settling);
   }
 
   return {
@@ -191,33 +176,20 @@ export function startSuccession(
         throw error;
       }
     },
-    async counts() {
-      const asked = isSettled ? [] : [...leaving.keys(), present];
-      const answers = await Promise.all(asked.map(async (link) => ({
-        link,
-        counts: await within(COUNT_PATIENCE, link.counts(), null),
-      })));
-      return answers
-        // What has settled in the meantime is in the sum already.
-        .filter(({ link }) => link === present || leaving.has(link))
-        .reduce((sum, { counts }) => counts === null ? sum : addCounts(sum, counts), past);
-    },
+    counts: () => departures.counts(present),
     async stop() {
       isEnding = true;
       present.order({ kind: "stop", givesUpGpg: true });
       await within(STOP_PATIENCE, present.stopped, null);
     },
-    async settle() {
+    settle() {
       const patience = isEnding ? STOP_PATIENCE : SETTLE_PATIENCE;
       isEnding = true;
-      const last = await within(patience, present.settled, null);
-      if (last !== null) past = addCounts(past, last);
-      isSettled = true;
-      await within(patience, Promise.all(leaving.values()), null);
+      return departures.end(present, patience);
     },
     close() {
       successor?.close();
-      for (const link of leaving.keys()) link.close();
+      departures.close();
       present.close();
     },
   };
