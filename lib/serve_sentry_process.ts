@@ -2,8 +2,7 @@
 // only reads packets and writes reports to the monitor. What judges packets is serve_sentry.ts.
 
 import type { Policy } from "./auth_decide.ts";
-import type { GpgAnswer } from "./auth_gpg.ts";
-import { createReplayMemory, type ReplayRecord } from "./auth_replay.ts";
+import { createReplayMemory, type ReplayMemory, type ReplayRecord } from "./auth_replay.ts";
 import { type ByteStream, type Confinement, type Host, reasonOf } from "./host.ts";
 import { CaptureError, type CaptureSource, runCapture } from "./serve_capture.ts";
 import { createJudgedNotes, type JudgedNotes } from "./serve_judged_notes.ts";
@@ -21,9 +20,9 @@ import {
 } from "./serve_pipe_reports.ts";
 import { loadReplayFile } from "./serve_replay_file.ts";
 import { createSentry, keepUntil } from "./serve_sentry.ts";
+import { createGpgQuestions } from "./serve_sentry_gpg.ts";
 import { maxPacketAge, openSource, policyOf } from "./serve_settings.ts";
 import { systemTimer } from "./serve_timer.ts";
-import { encodeBase64 } from "./spa_base64.ts";
 
 /** Hands a report to the monitor. */
 type Tell = (report: Report) => void;
@@ -97,18 +96,10 @@ async function takeUp(
   });
   tell({ kind: "opened", announcement: source.announcement });
 
-  const replays = createReplayMemory();
-  if (start.replayFile !== null) {
-    const age = { maxPacketAge: maxPacketAge(start.settings.config) };
-    // What is wrong with it, the monitor has told.
-    const quiet = createLog(0, () => {});
-    loadReplayFile(host, start.replayFile, replays, quiet, (record) => keepUntil(record, age));
-  }
+  const replays = readReplays(host, start);
   const generations = new WeakMap<Policy, number>();
   let policy = enact(start);
-  const questions = new Map<number, (answer: GpgAnswer["decryption"]) => void>();
-  let lastQuestion = 0;
-  let givesUpGpg = false;
+  const questions = createGpgQuestions(tell);
   const sentry = createSentry({
     policy,
     replays,
@@ -121,15 +112,7 @@ async function takeUp(
         generation: generations.get(itsPolicy) ?? 0,
         request: { ...request, asked: askedLine(request.asked) },
       }),
-    decrypt: ({ stanza, message, isAuthenticated }, itsPolicy) => {
-      if (givesUpGpg) return Promise.resolve("busy");
-      const id = ++lastQuestion;
-      const generation = generations.get(itsPolicy) ?? 0;
-      const answer = new Promise<GpgAnswer["decryption"]>((resolve) => questions.set(id, resolve));
-      const text = encodeBase64(message);
-      tell({ kind: "decrypt", id, generation, stanza, message: text, isAuthenticated });
-      return answer;
-    },
+    decrypt: (request, itsPolicy) => questions.ask(request, generations.get(itsPolicy) ?? 0),
   });
 
   // The time zone is read from a file when it is first asked for.
@@ -185,18 +168,27 @@ async function takeUp(
         policy = enact(order);
         return sentry.setPolicy(policy);
       case "decrypted":
-        questions.get(order.id)?.(order.decryption);
-        return void questions.delete(order.id);
+        return questions.answer(order.id, order.decryption);
       case "count":
         return tell({ kind: "counts", id: order.id, counts: counts() });
       case "go":
         return void judge(order.taken).catch(fail);
       case "stop":
-        givesUpGpg = order.givesUpGpg;
-        if (givesUpGpg) { for (const answer of questions.values()) answer("busy"); }
+        if (order.givesUpGpg) questions.giveUp();
         return source.stop();
     }
   };
+}
+
+/** What the digest cache remembers; nothing without one. */
+function readReplays(host: Host, { replayFile, settings }: SentryStart): ReplayMemory {
+  const replays = createReplayMemory();
+  if (replayFile === null) return replays;
+  const age = { maxPacketAge: maxPacketAge(settings.config) };
+  // What is wrong with it, the monitor has told.
+  const quiet = createLog(0, () => {});
+  loadReplayFile(host, replayFile, replays, quiet, (record) => keepUntil(record, age));
+  return replays;
 }
 
 /**

@@ -1,18 +1,11 @@
 import assert from "node:assert/strict";
-import { run } from "../lib/cmd_knock.ts";
 import { splitCommandLine } from "../lib/cmd_knock_history.ts";
 import { decodePacket } from "../lib/spa_packet.ts";
-import { memoryHost, type MemorySetup } from "./memory_host.ts";
+import { knock } from "./knock_run.ts";
 
 const FILE = "/home/alice/.fwknop.run";
 const REQUEST = ["--no-rc-file", "-A", "tcp/22", "-a", "1.2.3.4", "-D", "192.0.2.1"];
 const KEYS = ["--key-rijndael", "secret1", "--key-base64-hmac", "c2VjcmV0Mg=="];
-
-async function knock(args: readonly string[], setup: MemorySetup = {}) {
-  const memory = memoryHost({ env: { HOME: "/home/alice" }, ...setup });
-  const status = await run([...args], memory.host);
-  return { ...memory, status };
-}
 
 Deno.test("knock keeps its command line, for its owner only, without the keys", async () => {
   const ran = await knock([...REQUEST, ...KEYS, "-C", "echo it's done"]);
