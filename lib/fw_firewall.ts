@@ -35,6 +35,11 @@ export interface FirewallRule extends ChainName {
    * kept. Without it, rules open the same when their texts are equal.
    */
   readonly purpose?: string;
+  /**
+   * Where it leads those that it matches, if anywhere: of rules that open the same, one that leads
+   * elsewhere takes the place of the other at once.
+   */
+  readonly leadsTo?: string;
   /** Wall clock, in whole seconds since 1970 UTC, at which it ends; part of the text. */
   readonly expires: number;
   /** Whether it opens nothing after its end even if it is still there. */

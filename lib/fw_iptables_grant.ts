@@ -286,7 +286,7 @@ function ruleOf(
     kind,
     ...chainName(config, chain),
     text,
-    ...(config.ENABLE_RULE_RENEWAL ? { purpose: rulePurpose(text) } : {}),
+    ...(config.ENABLE_RULE_RENEWAL ? rulePurpose(text) : {}),
     expires,
     ...(end === "" ? {} : { endsByItself: true }),
     summary: `${grant.source} -> ${destination} ${ports}`,

@@ -1,7 +1,7 @@
 // What `iptables -S` prints, read: the rules of a chain with their fields and ends, and the form
 // of a rule by which two spellings of it can be told to be the same.
 
-import type { ListedRule } from "./fw_firewall.ts";
+import type { FirewallRule, ListedRule } from "./fw_firewall.ts";
 import { PROTOCOL_NUMBERS } from "./net_port.ts";
 
 /** A rule taken apart: option and values, in the order they stand; `!` leads a negated value. */
@@ -39,19 +39,25 @@ export function canonicalRule(text: string): string {
 }
 
 /**
- * What a rule does, whenever it ends: its {@linkcode canonicalRule} without the comment and the
- * match that say when.
+ * What a rule opens, whenever it ends and wherever it leads: its {@linkcode canonicalRule} without
+ * the comment and the match that say when, and without the address that NAT puts in.
  *
  * @param text what follows the chain's name
+ * @returns also that address, and perhaps a port
  */
-export function rulePurpose(text: string): string {
-  return canonical(
-    splitOptions(text).filter(([option, value]) =>
-      option !== "--comment" && option !== "--datestop" &&
+export function rulePurpose(text: string): Pick<FirewallRule, "purpose" | "leadsTo"> {
+  const options = splitOptions(text);
+  const leadsTo = options.find(([option]) => TRANSLATIONS.includes(option))?.[1];
+  const purpose = canonical(
+    options.filter(([option, value]) =>
+      option !== "--comment" && option !== "--datestop" && !TRANSLATIONS.includes(option) &&
       !(option === "-m" && (value === "comment" || value === "time"))
     ),
   );
+  return { purpose, ...(leadsTo === undefined ? {} : { leadsTo }) };
 }
+
+const TRANSLATIONS: readonly string[] = ["--to-destination", "--to-source"];
 
 function canonical(options: Options): string {
   const protocol = valueOf(options, "-p");

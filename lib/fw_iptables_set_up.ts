@@ -127,14 +127,14 @@ export function* findProblem(
 function withPurpose(kept: readonly FirewallRule[]): FirewallRule[] {
   const last = new Map<string, FirewallRule>();
   for (const rule of kept) {
-    const key = `${rule.table} ${rule.chain} ${rulePurpose(rule.text)}`;
+    const key = `${rule.table} ${rule.chain} ${rulePurpose(rule.text).purpose}`;
     const other = last.get(key);
     if (other === undefined || other.expires < rule.expires) last.set(key, rule);
   }
   return kept.map((rule) => {
     const purpose = rulePurpose(rule.text);
-    return last.get(`${rule.table} ${rule.chain} ${purpose}`) === rule
-      ? { ...rule, purpose }
+    return last.get(`${rule.table} ${rule.chain} ${purpose.purpose}`) === rule
+      ? { ...rule, ...purpose }
       : rule;
   });
 }

@@ -60,7 +60,10 @@ export function createFirewall(parts: FirewallParts): Firewall {
   const timer = parts.timer ?? systemTimer;
   const sweepInterval = parts.sweepInterval ?? 0;
   const book = createOpenRules(planner.newestFirst);
-  const openTogether = createOpening({ host, planner, log, book, retry: RETRY_FIRST });
+  const openTogether = createOpening({
+    ...{ host, planner, log, book, retry: RETRY_FIRST },
+    lagged: () => void (lags = true),
+  });
   const waiting: OpeningRequest[] = [];
   /** Requests that were not answered yet. */
   let pending = 0;
@@ -77,8 +80,11 @@ export function createFirewall(parts: FirewallParts): Firewall {
   let restEnd = 0;
   /** When the present wait ends, on the monotonic clock. */
   let wakeTime = Infinity;
-  /** The machine slept while grants were open: a firewall that ends them has not counted that. */
-  let slept = false;
+  /**
+   * A firewall that ends grants itself does so later than they are due: the machine slept, which it
+   * has not counted, or it took its time to begin.
+   */
+  let lags = false;
 
   return {
     get grants(): number {
@@ -131,7 +137,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
   function wake(): void {
     if (working !== null || stopped) return;
     cancelTimer();
-    slept ||= host.monotonic() > wakeTime + SLEPT;
+    lags ||= host.monotonic() > wakeTime + SLEPT;
     wakeTime = Infinity;
     working = work().finally(() => {
       working = null;
@@ -144,7 +150,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
     if (waiting.length + overdue.size > 0) return wake();
     const next = book.nextDeadline;
     if (next === null) {
-      slept = false;
+      lags = false;
       return;
     }
     const due = Math.max(next, restEnd);
@@ -174,9 +180,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
   async function close(due: readonly OpenGrant[]): Promise<void> {
     const numbers = book.number(due.flatMap((grant) => [...grant.rules]));
     const rules = [...numbers.keys()];
-    const plan = slept && planner.close !== undefined
-      ? planner.close(rules)
-      : planner.remove(rules);
+    const plan = lags && planner.close !== undefined ? planner.close(rules) : planner.remove(rules);
     const start = host.monotonic();
     const outcome = await runPlan(host, log, plan);
     if (rules.every(({ endsByItself }) => endsByItself)) rest(start);

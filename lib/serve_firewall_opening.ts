@@ -36,13 +36,24 @@ export interface OpeningParts {
   readonly book: OpenRules;
   /** Milliseconds after which what could not be removed is due again. */
   readonly retry: number;
+  /** Called when a firewall that ends rules by itself has begun to count their time late. */
+  lagged(): void;
 }
+
+/** Milliseconds for adding after which the firewall's ends are later than ours. */
+const LAG = 1000;
+
+const TOO_LATE: FirewallOutcome = {
+  ok: false,
+  reason: "the firewall took longer than the grant lasts",
+};
 
 /** Opens requests together, in as few processes as it can, and resolves each of them. */
 export type OpenTogether = (requests: readonly OpeningRequest[]) => Promise<void>;
 
 /** What opens requests in one firewall. */
-export function createOpening({ host, planner, log, book, retry }: OpeningParts): OpenTogether {
+export function createOpening(parts: OpeningParts): OpenTogether {
+  const { host, planner, log, book, retry } = parts;
   return openTogether;
 
   async function openTogether(requests: readonly OpeningRequest[]): Promise<void> {
@@ -55,22 +66,28 @@ export function createOpening({ host, planner, log, book, retry }: OpeningParts)
     });
     if (fresh.size > 0) {
       const renewed = new Set(rules.filter((rule) => book.has(rule)));
+      const start = host.monotonic();
       const outcome = await runPlan(host, log, planner.add(rules, renewed));
       for (const line of outcome.repaired) log.info(line);
       for (const chain of outcome.lost) book.forgetChain(chain);
       if (!outcome.ok) return await openApart(requests, outcome);
+      if (host.monotonic() > start + LAG) parts.lagged();
     }
+    const now = host.monotonic();
     for (const request of requests) {
       const mine = request.rules.filter((rule) => fresh.has(rule));
-      for (const rule of mine) logAdded(rule);
-      for (const rule of request.rules) if (!mine.includes(rule)) logKnown(rule);
+      if (request.deadline > now) {
+        for (const rule of mine) logAdded(rule);
+        for (const rule of request.rules) if (!mine.includes(rule)) logKnown(rule);
+      }
       // What has got a new end must not be closed at its old one.
       book.forget(mine);
       book.enter(mine, request.deadline);
     }
     const incomplete: OpeningRequest[] = [];
     for (const request of requests) {
-      if (request.rules.every((rule) => book.has(rule))) request.resolve({ ok: true });
+      if (request.deadline <= now) request.resolve(TOO_LATE);
+      else if (request.rules.every((rule) => book.has(rule))) request.resolve({ ok: true });
       else incomplete.push(request);
     }
     if (outlived.length > 0) await removeOutlived(outlived);
@@ -121,23 +138,23 @@ export function createOpening({ host, planner, log, book, retry }: OpeningParts)
   }
 
   /**
-   * The rules to add: those that are not open or end too early, each once. Those that the firewall
-   * ends by itself are added again with their latest end, since nobody told if they went early.
+   * The rules to add: those that are not open, end too early or lead elsewhere, each once. Those
+   * that the firewall ends by itself are added again with their latest end, since nobody told if
+   * they went early.
    */
   function freshRules(requests: readonly OpeningRequest[]): ReadonlySet<FirewallRule> {
     const latest = new Map<string, { rule: FirewallRule; deadline: number }>();
     for (const { rules, deadline } of requests) {
       for (const rule of rules) {
         const key = `${chainKey(rule)} ${rule.purpose ?? rule.text}`;
-        const open = book.deadlineOf(rule);
-        const end = latest.get(key)?.deadline ?? open;
+        const chosen = latest.get(key);
+        const open = chosen?.rule ?? book.openRule(rule);
+        const end = chosen?.deadline ?? book.deadlineOf(rule);
         const isKept = rule.life !== undefined;
-        const isLonger = end !== null && end < deadline &&
-          (isKept ||
-            (latest.get(key)?.rule ?? book.openRule(rule))?.text !== rule.text);
-        if (end === null || isLonger) {
+        const isLonger = end !== null && end < deadline && (isKept || open?.text !== rule.text);
+        if (end === null || isLonger || open?.leadsTo !== rule.leadsTo) {
           latest.set(key, { rule, deadline });
-        } else if (isKept && end === open) {
+        } else if (isKept && chosen === undefined) {
           latest.set(key, { rule: lasting(rule, end), deadline: end });
         }
       }
@@ -168,7 +185,9 @@ export function createOpening({ host, planner, log, book, retry }: OpeningParts)
 
   function logAdded(rule: FirewallRule): void {
     const { kind, chain, summary, expires } = rule;
-    const what = book.has(rule) ? `Extended ${kind} rule in` : `Added ${kind} rule to`;
+    const open = book.openRule(rule);
+    const isExtended = open !== null && open.leadsTo === rule.leadsTo;
+    const what = isExtended ? `Extended ${kind} rule in` : `Added ${kind} rule to`;
     log.info(`${what} ${chain} for ${summary}, expires at ${expires}`);
   }
 

@@ -126,7 +126,7 @@ Deno.test("of an earlier run's rules the one that ends last stands for what they
   const outcome = setUp(one, fake, false);
   assert(outcome.ok);
   assert.deepEqual(outcome.kept.map(({ expires, purpose }) => [expires, purpose]), [
-    [END + 60, rulePurpose(FWKNOPD)],
+    [END + 60, rulePurpose(FWKNOPD).purpose],
     [END, undefined],
     [END + 30, undefined],
   ]);
@@ -138,7 +138,7 @@ Deno.test("two rules open the same whenever they end, however iptables prints th
     const given = `${MATCH} -m comment --comment _exp_${one} -j ACCEPT`;
     const printed = `-s 192.0.2.10/32 -p tcp -m tcp --dport 22 ${endingMatch(other)}` +
       ` -m comment --comment _exp_${other} -j ACCEPT`;
-    assert.equal(rulePurpose(given), rulePurpose(printed));
-    assert.notEqual(rulePurpose(given), rulePurpose(printed.replace("22", "23")));
+    assert.deepEqual(rulePurpose(given), rulePurpose(printed));
+    assert.notDeepEqual(rulePurpose(given), rulePurpose(printed.replace("22", "23")));
   }));
 });

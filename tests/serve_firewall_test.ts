@@ -657,6 +657,62 @@ for (const kernelEnds of [false, true]) {
   });
 }
 
+for (const kernelEnds of [false, true]) {
+  const whose = kernelEnds ? "the kernel ends" : "we end";
+  Deno.test(`a slow program shortens the grants that ${whose}, and fails those that it outlasts`, async () => {
+    const scene = await started(kernelEnds ? { alter: leavingEndsToKernel } : {});
+    scene.hold = true;
+    const short = scene.firewall.open(scene.grant("192.0.2.10", 10, 22));
+    const long = scene.firewall.open(scene.grant("192.0.2.11", 60, 22));
+    await scene.advance(30_000);
+    scene.release();
+    assert.deepEqual(await short, {
+      ok: false,
+      reason: "the firewall took longer than the grant lasts",
+    });
+    assert.deepEqual(await long, { ok: true });
+    await settle();
+    assert.equal(scene.lines.filter((line) => line.includes("Added")).length, 1);
+    assert.deepEqual(openIn(scene), ["192.0.2.11 22"]);
+    await scene.advance(30_000);
+    assert.deepEqual(openIn(scene), []);
+    await scene.firewall.stop();
+  });
+}
+
+Deno.test("a knock for another NAT target takes the place of the first, even for a shorter time", async () => {
+  const scene = await started({ config: { ENABLE_IPT_FORWARDING: true } });
+  const to = (host: string, seconds: number): FirewallGrant => ({
+    ...scene.grant("192.0.2.10", seconds, 8022),
+    kind: "nat",
+    nat: {
+      local: false,
+      all: false,
+      host,
+      port: 22,
+      translatesDestination: true,
+      masquerade: false,
+      forcedSource: null,
+    },
+  });
+  const targets = (): string[] =>
+    scene.iptables.save("nat").flatMap((line) => /--to-destination (\S+)/.exec(line)?.[1] ?? []);
+  await scene.firewall.open(to("198.51.100.20", 60));
+  await scene.firewall.open(to("198.51.100.99", 30));
+  assert.deepEqual(targets(), ["198.51.100.99:22"]);
+  assert.equal(scene.lines.filter((line) => line.includes("Added DNAT rule")).length, 2);
+  await Promise.all([
+    scene.firewall.open(to("198.51.100.98", 60)),
+    scene.firewall.open(to("198.51.100.97", 50)),
+  ]);
+  assert.deepEqual(targets(), ["198.51.100.97:22"]);
+  await scene.advance(50_000);
+  assert.deepEqual(targets(), []);
+  await scene.advance(10_000);
+  assert.deepEqual(openIn(scene, "FWKNOP_FORWARD"), []);
+  await scene.firewall.stop();
+});
+
 Deno.test("what the kernel ends in time is left to it", async () => {
   const scene = await started({ alter: leavingEndsToKernel });
   await scene.firewall.open(scene.grant("192.0.2.10", 30, 22));
