@@ -37,13 +37,13 @@ export interface Succession {
   /** Waits for other changes to be over; resolves with what ends this one's turn. */
   turn(): Promise<() => void>;
   /**
-   * Starts a sentry while the present one judges, and waits until it is ready. Takes a turn.
+   * Starts a sentry while the present one judges, and waits until it is ready. Only in a turn.
    *
    * @throws {CaptureError} when it cannot open its capture
    */
   startSuccessor(plan: SentryPlan): Promise<Successor>;
   /**
-   * Puts a sentry in the place of the present one, which has died. Takes a turn.
+   * Puts a sentry in the place of the present one, which has died. Only in a turn.
    *
    * @throws {SentryEndError} when that ends before it is ready
    */
