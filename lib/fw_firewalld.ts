@@ -17,6 +17,7 @@ import {
   type TearDownOutcome,
 } from "./fw_firewall.ts";
 import {
+  isTagged,
   matchOf,
   NOT_RUNNING,
   parseRichRules,
@@ -54,7 +55,7 @@ type Step<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly reas
  */
 export function firewalldPlanner(config: FirewalldConfig): FirewallPlanner {
   let daemon: Daemon | null = null;
-  /** The rule that stands for a match, as it was added. */
+  /** The rule that stands for a match, as it was added or found. */
   const standing = new Map<string, FirewallRule>();
 
   const call = (...args: readonly string[]): FirewallCall => callOf(config.FIREWALL_EXE, args);
@@ -99,16 +100,19 @@ export function firewalldPlanner(config: FirewalldConfig): FirewallPlanner {
     if (problem !== null) return { ok: false, reason: problem };
     daemon = found;
     standing.clear();
-    const rules = chains.flatMap((chain) => chain.rules);
+    const rules = endingRules(chains.flatMap((chain) => chain.rules));
+    const lines = [describe(found)];
     if (flush) {
-      const { reason } = yield* takeAway(endingRules(rules));
-      if (reason !== "") return { ok: false, reason };
+      const { reason } = yield* takeAway(rules);
+      return reason === "" ? { ok: true, lines, kept: [] } : { ok: false, reason };
     }
-    return {
-      ok: true,
-      lines: [describe(found)],
-      kept: flush ? [] : endingRules(rules),
-    };
+    for (const rule of rules.toSorted((a, b) => a.expires - b.expires)) {
+      standing.set(keyOf(rule), rule);
+    }
+    // Where this fails they end by themselves, no later than the one that stands for the same.
+    yield* takeAway(rules.filter((rule) => standing.get(keyOf(rule)) !== rule));
+    const kept = [...standing.values()].map((rule) => ({ ...rule, text: matchOf(rule.text) }));
+    return { ok: true, lines, kept };
   }
 
   function* add(
@@ -186,9 +190,9 @@ export function firewalldPlanner(config: FirewalldConfig): FirewallPlanner {
     return { ...outcome, removed: asGiven(outcome.removed), failed: asGiven(outcome.failed) };
   }
 
-  /** A rule of an earlier run is as it was read, whatever came to stand beside it. */
+  /** What was just listed is as it was read, whatever came to stand beside it. */
   function asStanding(rule: FirewallRule): FirewallRule {
-    return (rule.life === undefined ? undefined : standing.get(keyOf(rule))) ?? rule;
+    return (isTagged(rule.text) ? undefined : standing.get(keyOf(rule))) ?? rule;
   }
 
   /** A zone that cannot be read is not known to have lost anything. */
@@ -236,7 +240,6 @@ export function firewalldPlanner(config: FirewalldConfig): FirewallPlanner {
   };
 }
 
-/** Rules of an earlier run bear their tag already. */
 function asAdded(rule: FirewallRule, tag: TagSyntax): FirewallRule {
   if (rule.life === undefined) return rule;
   return { ...rule, text: richRule(rule.text, tag, rule.life.stanza, rule.expires) };

@@ -34,6 +34,11 @@ export function matchOf(rule: string): string {
   return rule.replace(/ (?:nflog|log) .*$/, "");
 }
 
+/** Whether it is a whole rule, not only what one matches. */
+export function isTagged(rule: string): boolean {
+  return matchOf(rule) !== rule;
+}
+
 /** The rules of ours in what `--list-rich-rules` prints, one a line. */
 export function parseRichRules(text: string, zone: string): ListedRule[] {
   const lines = text.split("\n").map((line) => line.trim());

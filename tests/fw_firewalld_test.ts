@@ -246,6 +246,82 @@ Deno.test("firewalld: rules of an earlier run go at the start, or are kept and e
   }
 });
 
+Deno.test("firewalld: a knock extends what an earlier run left, and a shorter one leaves its end", async () => {
+  const keep = { FLUSH_FIREWD_AT_INIT: false, FLUSH_FIREWD_AT_EXIT: false };
+  for (
+    const { seconds, end, logged } of [
+      { seconds: 60, end: 60, logged: ["internal", "public"] },
+      { seconds: 10, end: 30, logged: [] },
+    ]
+  ) {
+    const firewalld = fakeFirewalld("internal (default)\npublic\n");
+    const ends = (at: number): number[] =>
+      ["internal", "public"].flatMap((zone) =>
+        firewalld.rules(zone, START + at).map((rule) =>
+          Number(/_exp_(\d+)/.exec(rule)?.[1]) - START
+        )
+      );
+    const before = await started(keep, firewalld);
+    await before.firewall.open(before.grant("192.0.2.10", 30, "tcp/22"));
+    await before.firewall.stop();
+    const after = await started(keep, firewalld);
+    await after.firewall.open(after.grant("192.0.2.10", seconds, "tcp/22"));
+    assert.deepEqual(ends(0), [end, end]);
+    assert.deepEqual(
+      after.lines.map((line) => /^info (\w+ access rule in \w+)/.exec(line)?.[1]).sort(),
+      logged.map((zone) => `Extended access rule in ${zone}`),
+    );
+    await after.advance(end * 1000 - 1000);
+    assert.deepEqual(ends(end - 1), [end, end]);
+    assert.equal(after.firewall.grants, seconds > 30 ? 1 : 2);
+    await after.advance(1000);
+    assert.deepEqual(ends(end), []);
+    assert.equal(after.firewall.grants, 0);
+    await after.firewall.stop();
+  }
+});
+
+Deno.test("firewalld: of rules that an earlier run left for the same, the one that ends last stays", async () => {
+  const keep = { FLUSH_FIREWD_AT_INIT: false, FLUSH_FIREWD_AT_EXIT: false };
+  const firewalld = fakeFirewalld();
+  const add = (source: string, end: number): void => {
+    const rule = `rule family="ipv4" source address="${source}" port port="22" protocol="tcp"` +
+      ` nflog group="65535" prefix="spa stanza 1 _exp_${START + end}" accept`;
+    const args = ["--zone=public", `--add-rich-rule=${rule}`, `--timeout=${end}`];
+    assert.equal(firewalld.run({ program: "firewall-cmd", args }, START).status, 0);
+  };
+  for (const end of [20, 40, 30]) add("192.0.2.10", end);
+  add("192.0.2.11", 20);
+  const { firewall, advance } = await started(keep, firewalld);
+  assert.deepEqual(
+    firewalld.rules("public", START).map((rule) =>
+      /address="([^"]+)".*_exp_(\d+)/.exec(rule)?.slice(1)
+    ),
+    [["192.0.2.10", `${START + 40}`], ["192.0.2.11", `${START + 20}`]],
+  );
+  assert.equal(firewall.grants, 2);
+  // firewalld ended it by itself, which is no failure.
+  await advance(40_000);
+  assert.equal(firewall.grants, 0);
+  await firewall.stop();
+});
+
+Deno.test("firewalld: a knock opens again what an earlier run left and somebody removed since", async () => {
+  const keep = { FLUSH_FIREWD_AT_INIT: false, FLUSH_FIREWD_AT_EXIT: false };
+  const firewalld = fakeFirewalld();
+  const before = await started(keep, firewalld);
+  await before.firewall.open(before.grant("192.0.2.10", 600, "tcp/22"));
+  await before.firewall.stop();
+  const after = await started(keep, firewalld);
+  firewalld.reload();
+  await after.firewall.open(after.grant("192.0.2.10", 30, "tcp/22"));
+  assert.match(
+    firewalld.rules("public", START).join("\n"),
+    new RegExp(`^[^\n]*_exp_${START + 30}[^\n]*$`),
+  );
+  await after.firewall.stop();
+});
+
 Deno.test("firewalld: who has not set a rule up can remove it as it is listed", async () => {
   const { firewalld, firewall, grant } = await started();
   await firewall.open(grant("192.0.2.10", 60, "tcp/22"));
