@@ -65,9 +65,10 @@ async function until(wanted: string, ask: () => Promise<string>): Promise<void> 
 }
 
 labTest(
-  "firewalld opens by a rich rule and ends it by itself, also when spa is killed",
+  "firewalld opens by a rich rule that outlives a restart, and ends it by itself, also when spa is killed",
   async (lab) => {
-    const { firewalld, start, serve } = await prepare(lab, "nftables", "");
+    const keep = "FLUSH_FIREWD_AT_INIT N\nFLUSH_FIREWD_AT_EXIT N\n";
+    const { firewalld, start, serve } = await prepare(lab, "nftables", keep);
     const zone = (): Promise<string> => firewalld.command("--zone=public", "--list-all");
     await firewalld.command(
       "--zone=public",
@@ -76,7 +77,7 @@ labTest(
     const before = await zone();
     const hidden = await probe(lab, 443);
     ok(hidden !== "open");
-    const gateway = await start();
+    let gateway = await start();
     match(
       gateway.output(),
       /^firewalld: grants are rich rules with a time-out in the zone public$/m,
@@ -87,8 +88,14 @@ labTest(
     const probing = labTool("tcp_probe", ADDRESSES.gateway, "443", "5000", "--hold");
     const open = lab.client.start(probing);
     await open.waitFor(/open\nhello/);
+    gateway.signal("SIGTERM");
+    strictEqual(await gateway.ended, 0);
+    gateway = await start();
+    await send(lab, knockPacket("tcp/443", ADDRESSES.client, { clientTimeout: 2 * LONG }));
+    await gateway.waitFor(/Extended access rule in public .* tcp\/443, expires at/, LIMIT);
     const listing = await serve("--fw-list");
-    match(listing.stdout, /^192\.0\.2\.10 +any +tcp\/443 .*\b\d+ +1 +zone public$/m);
+    const rows = listing.stdout.match(/^192\.0\.2\.10 +any +tcp\/443 .*\b\d+ +1 +zone public$/gm);
+    strictEqual(rows?.length, 1, listing.stdout);
     strictEqual((await serve("--fw-flush")).status, 0);
     strictEqual(await probe(lab, 443), hidden);
     await open.write("still there?\n");
@@ -96,8 +103,7 @@ labTest(
     strictEqual(await zone(), before);
 
     // The server finds out that it is closed, and opens it no longer than this knock asks.
-    await send(lab, knockPacket("tcp/443", ADDRESSES.client, { clientTimeout: SHORT }));
-    await gateway.waitFor(/(Added access rule .* tcp\/443, expires at[^]*){2}/, LIMIT);
+    await knock(lab, gateway, 443, SHORT);
     strictEqual(await probe(lab, 443), "open");
     await knock(lab, gateway, 444, SHORT);
     gateway.signal("SIGKILL");
