@@ -65,7 +65,7 @@ async function until(wanted: string, ask: () => Promise<string>): Promise<void> 
 }
 
 labTest(
-  "firewalld opens by a rich rule that outlives a restart, and ends it by itself, also when spa is killed",
+  "firewalld opens by a rich rule and ends it by itself, also after a restart and when spa is killed",
   async (lab) => {
     const keep = "FLUSH_FIREWD_AT_INIT N\nFLUSH_FIREWD_AT_EXIT N\n";
     const { firewalld, start, serve } = await prepare(lab, "nftables", keep);
