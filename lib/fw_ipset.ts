@@ -74,10 +74,26 @@ export function lookUpRule({ name, kind, chain, withDestination }: GrantIpset): 
 }
 
 /** The line of `ipset restore` that makes a set; one that is there must be of the same kind. */
-export function creationOf({ name, family, withDestination }: GrantIpset): string {
-  const type = withDestination ? "hash:ip,port,ip" : "hash:ip,port";
-  const addresses = family === "ipv6" ? "inet6" : "inet";
-  return `create ${name} ${type} family ${addresses} timeout 0 maxelem ${MOST_ELEMENTS} comment`;
+export function creationOf(set: GrantIpset): string {
+  const { type, family, options } = shapeOf(set);
+  return `create ${set.name} ${type} family ${family} ${options}`;
+}
+
+/** Whether a set is of our making, by the output of `ipset list -terse`. */
+export function isOurs(text: string, set: GrantIpset): boolean {
+  const { type, family, options } = shapeOf(set);
+  const [, found, header = ""] = /\nType: (\S+)\n[^]*\nHeader: (.*)/.exec(text) ?? [];
+  return found === type && header.startsWith(`family ${family} `) &&
+    header.includes(` ${options} `);
+}
+
+/** Options stand in the order in which ipset lists them. */
+function shapeOf({ family, withDestination }: GrantIpset) {
+  return {
+    type: withDestination ? "hash:ip,port,ip" : "hash:ip,port",
+    family: family === "ipv6" ? "inet6" : "inet",
+    options: `maxelem ${MOST_ELEMENTS} timeout 0 comment`,
+  };
 }
 
 /** The elements that stand for an access grant's rules in the chain of a set. */

@@ -63,10 +63,15 @@ export function chainName(
   return { table, chain, ...(family === "ipv6" ? { family } : {}) };
 }
 
-/** Reads chains and what jumps to them. */
+/**
+ * Reads chains and what jumps to them.
+ *
+ * @param needed whether it is a failure if a chain to jump from is not there
+ */
 export function* inspectChains(
   programs: IptablesPrograms,
   chains: readonly IptablesChain[],
+  needed = true,
 ): Plan<Inspection> {
   const calls = chains.flatMap((spec) =>
     [...fromChains(spec), spec.to].map((chain) => showCall(programs, spec.table, chain))
@@ -78,7 +83,8 @@ export function* inspectChains(
     const shown = [...names, spec.to].map((chain) => {
       const result = results.next().value;
       // Status 1 is how iptables says that a chain is not there; others mean that it cannot tell.
-      const known = result !== undefined && result.status <= (chain === spec.from ? 0 : 1);
+      const most = needed && chain === spec.from ? 0 : 1;
+      const known = result !== undefined && result.status <= most;
       const { call } = showCall(programs, spec.table, chain);
       return {
         problem: known ? null : explainFailure(call, result),
@@ -194,7 +200,7 @@ export function* tearDownChains(
   programs: IptablesPrograms,
   chains: readonly IptablesChain[],
 ): Plan<TearDownOutcome> {
-  const found = yield* inspectChains(programs, chains);
+  const found = yield* inspectChains(programs, chains, false);
   if (!found.ok) return found;
   const jumps = found.states.flatMap(jumpDeletions);
   const existing = found.states.filter((state) => state.exists);

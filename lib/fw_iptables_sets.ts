@@ -26,6 +26,7 @@ import {
   ipsetName,
   ipsetScript,
   ipsetsFor,
+  isOurs,
   LONGEST_TIMEOUT,
   lookUpRule,
   parseIpset,
@@ -45,11 +46,14 @@ import { joinKeepers, together } from "./fw_joined.ts";
 
 /** The programs at hand. */
 export interface SetPrograms extends IptablesPrograms {
-  readonly ipset: string;
+  /** Null where it is not installed. */
+  readonly ipset: string | null;
 }
 
 /** When grants become elements of sets. */
 export interface SetSettings extends IpsetConfig {
+  /** N gives each grant rules of its own, however many there are. */
+  readonly ENABLE_IPSET: boolean;
   /** As many grants have rules of their own. */
   readonly IPSET_ABOVE_GRANTS: number;
 }
@@ -63,13 +67,19 @@ const FEW_ELEMENTS = 8;
 /** The kernel lets go of a set some time after the last rule that looked it up. */
 const DESTROY_ATTEMPTS = 50;
 
-/** A planner that keeps the grants above a number in sets, where ipset works. */
+/**
+ * A planner that keeps the grants above a number in sets, where that is wanted and ipset works. It
+ * takes away what an earlier run has left of them in any case.
+ */
 export function withSets(
   planner: IptablesPlanner,
   programs: SetPrograms,
   config: SetSettings,
 ): IptablesPlanner {
-  const sets = ipsetsFor(config, programs.family);
+  const lookUps = ipsetsFor(config, programs.family);
+  const sets = programs.ipset === null ? [] : lookUps;
+  /** Called for these sets only. */
+  const ipset = programs.ipset ?? "ipset";
   /** Whether the last set-up found that sets can be used. */
   let usable = false;
 
@@ -77,21 +87,26 @@ export function withSets(
     usable = false;
     const outcome = yield* planner.setUp(flush);
     if (!outcome.ok) return outcome;
-    const problem = yield* prepare(flush);
-    if (problem !== null) {
-      const line = `All grants get rules of their own: ${problem}`;
-      return { ...outcome, lines: [...outcome.lines, line] };
+    if (flush) {
+      yield* removeLookUps();
+      if (!config.ENABLE_IPSET) yield* destroySets();
     }
-    usable = true;
+    const problem = config.ENABLE_IPSET ? yield* prepare(flush) : null;
+    usable = config.ENABLE_IPSET && sets.length > 0 && problem === null;
     const chains = flush ? [] : yield* listSets();
     const kept = chains.flatMap(({ rules }) => endingRules(rules));
-    return { ...outcome, kept: [...outcome.kept, ...kept] };
+    const lines = problem === null ? [] : [`All grants get rules of their own: ${problem}`];
+    return {
+      ...outcome,
+      lines: [...outcome.lines, ...lines],
+      kept: [...outcome.kept, ...kept],
+    };
   }
 
   /** Makes the sets, and tells why packets could not be looked up in them; null when they can. */
   function* prepare(flush: boolean): Plan<string | null> {
-    if (flush) yield* removeLookUps();
-    const script = ipsetScript(programs.ipset, [
+    if (sets.length === 0) return null;
+    const script = ipsetScript(ipset, [
       ...sets.map(creationOf),
       ...(flush ? sets.map(({ name }) => `flush ${name}`) : []),
     ]);
@@ -122,7 +137,7 @@ export function withSets(
 
   function* add(rules: readonly FirewallRule[]): Plan<AddOutcome> {
     const used = sets.filter(({ name }) => rules.some(({ chain }) => chain === name));
-    const script = ipsetScript(programs.ipset, rules.map(additionOf));
+    const script = ipsetScript(ipset, rules.map(additionOf));
     const looks = used.map(({ chain }) => showCall(programs, chain.table, chain.from));
     const [first, ...shown] = yield [script, ...looks];
     const missing = used.filter((set, index) =>
@@ -160,10 +175,10 @@ export function withSets(
   function* makeMissing(
     wanted: readonly GrantIpset[],
   ): Plan<{ ok: true; sets: GrantIpset[] } | { ok: false; reason: string }> {
-    const looks = yield wanted.map(({ name }) => callOf(programs.ipset, ["list", "-name", name]));
+    const looks = yield wanted.map(({ name }) => callOf(ipset, ["list", "-name", name]));
     const gone = wanted.filter((_, index) => looks[index]?.status !== 0);
     if (gone.length === 0) return { ok: true, sets: [] };
-    const script = ipsetScript(programs.ipset, gone.map(creationOf));
+    const script = ipsetScript(ipset, gone.map(creationOf));
     const [result] = yield [script];
     if (result?.status === 0) return { ok: true, sets: gone };
     return { ok: false, reason: explainCall(script, result) };
@@ -171,7 +186,7 @@ export function withSets(
 
   function* remove(rules: readonly FirewallRule[]): Plan<RemoveOutcome> {
     if (rules.length === 0) return { removed: [], missing: [], failed: [], reason: "" };
-    const script = ipsetScript(programs.ipset, rules.map(removalOf));
+    const script = ipsetScript(ipset, rules.map(removalOf));
     const [result] = yield [script];
     if (result?.status === 0) return { removed: rules, missing: [], failed: [], reason: "" };
     const gone = yield* missing(rules);
@@ -189,14 +204,12 @@ export function withSets(
       );
       return rules.filter(({ chain, text }) => !there.has(`${chain} ${text}`));
     }
-    const results = yield rules.map(({ chain, text }) =>
-      callOf(programs.ipset, ["test", chain, text])
-    );
+    const results = yield rules.map(({ chain, text }) => callOf(ipset, ["test", chain, text]));
     return rules.filter((_, index) => NOT_THERE.test(results[index]?.stderr ?? ""));
   }
 
   function* listSets(): Plan<ListedChain[]> {
-    const calls = sets.map(({ name }) => callOf(programs.ipset, ["save", name]));
+    const calls = sets.map(({ name }) => callOf(ipset, ["save", name]));
     const results = yield calls;
     return sets.flatMap((set, index): ListedChain[] => {
       const call = calls[index];
@@ -220,9 +233,9 @@ export function withSets(
 
   /** Gives the reason why some may be left, or null. */
   function* removeLookUps(): Plan<string | null> {
-    const calls = sets.map(({ chain }) => showCall(programs, chain.table, chain.from));
+    const calls = lookUps.map(({ chain }) => showCall(programs, chain.table, chain.from));
     const results = yield calls;
-    const edits = sets.flatMap((set, index) =>
+    const edits = lookUps.flatMap((set, index) =>
       Array.from(
         { length: countLookUps(results[index]?.stdout ?? "", set) },
         () => lookUpEdit("-D", set),
@@ -230,25 +243,29 @@ export function withSets(
     );
     const outcome = yield* applyEdits(programs, edits);
     if (!outcome.ok) return outcome.reason;
-    const failed = results.findIndex(({ status }) => status !== 0);
+    // Status 1 is how iptables says that a chain is not there; others mean that it cannot tell.
+    const failed = results.findIndex(({ status }) => status > 1);
     const call = calls[failed]?.call;
     return call === undefined ? null : explainFailure(call, results[failed]);
   }
 
-  /** Gives the reason why some may be left, or null; those are empty. */
+  /**
+   * Leaves those that somebody else has made under our names. Gives the reason why some may be left,
+   * or null; those are empty.
+   */
   function* destroySets(): Plan<string | null> {
     let problem: string | null = null;
-    for (const { name } of sets) {
-      const call = callOf(programs.ipset, ["destroy", name]);
+    const looks = yield sets.map(({ name }) => callOf(ipset, ["list", "-terse", name]));
+    for (const { name } of sets.filter((set, index) => isOurs(looks[index]?.stdout ?? "", set))) {
+      const call = callOf(ipset, ["destroy", name]);
       let [result] = yield [call];
-      if (result?.status !== 0 && !NOT_THERE.test(result?.stderr ?? "")) {
-        yield [callOf(programs.ipset, ["flush", name])];
+      if (result?.status !== 0) {
+        yield [callOf(ipset, ["flush", name])];
       }
       for (let attempt = 1; attempt < DESTROY_ATTEMPTS && isInUse(result); attempt++) {
         [result] = yield [call];
       }
-      if (result?.status === 0 || NOT_THERE.test(result?.stderr ?? "")) continue;
-      problem = explainCall(call, result);
+      if (result?.status !== 0) problem = explainCall(call, result);
     }
     return problem;
   }
@@ -266,7 +283,7 @@ export function withSets(
     listing: (what) => [
       ...planner.listing(what),
       ...sets.map(({ name }) => ({
-        ...callOf(programs.ipset, ["list", name]),
+        ...callOf(ipset, ["list", name]),
         optional: IPSET_TABLE,
       })),
     ],

@@ -35,8 +35,6 @@ export interface FirewallConfig
   readonly ENABLE_IP6TABLES: boolean;
   /** Null: the program beside FIREWALL_EXE, if it is there. */
   readonly IP6TABLES_EXE: string | null;
-  /** N gives each grant through iptables rules of its own, however many there are. */
-  readonly ENABLE_IPSET: boolean;
   /** Null: where Debian has it, if it is there. */
   readonly IPSET_EXE: string | null;
 }
@@ -104,10 +102,10 @@ function plannerFor(host: Files, config: FirewallConfig): FirewallPlanner {
 
 function iptablesFor(host: Files, config: FirewallConfig): FirewallPlanner {
   const ipset = ipsetFor(host, config);
-  const restore = restoreBeside(host, config.FIREWALL_EXE);
+  const { FIREWALL_EXE: iptables } = config;
+  const restore = restoreBeside(host, iptables);
   const inChains = iptablesPlanner(config, restore);
-  const programs = { family: "ipv4", iptables: config.FIREWALL_EXE, restore } as const;
-  const ipv4 = ipset === null ? inChains : withSets(inChains, { ...programs, ipset }, config);
+  const ipv4 = withSets(inChains, { family: "ipv4", iptables, restore, ipset }, config);
   const ipv6 = ipv6PlannerFor(host, config, ipset);
   if (ipv6 === null) return ipv4;
   return bothFamilies(ipv4, ipv6, { needsIpv6: config.IP6TABLES_EXE !== null });
@@ -122,16 +120,14 @@ function ipv6PlannerFor(
   if (iptables === null) return null;
   const restore = restoreBeside(host, iptables);
   const inChains = ip6tablesPlanner(config, { iptables, restore });
-  const programs = { family: "ipv6", iptables, restore } as const;
-  return ipset === null ? inChains : withSets(inChains, { ...programs, ipset }, config);
+  return withSets(inChains, { family: "ipv6", iptables, restore, ipset }, config);
 }
 
 const IPSET_PROGRAM = "/usr/sbin/ipset";
 
-/** The program ipset; null where there is none, or it is not wanted. */
-function ipsetFor(host: Files, config: FirewallConfig): string | null {
-  if (!config.ENABLE_IPSET) return null;
-  if (config.IPSET_EXE !== null) return config.IPSET_EXE;
+/** The program ipset; null where there is none. */
+function ipsetFor(host: Files, { IPSET_EXE: program }: FirewallConfig): string | null {
+  if (program !== null) return program;
   return host.stat(IPSET_PROGRAM) === null ? null : IPSET_PROGRAM;
 }
 

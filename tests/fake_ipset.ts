@@ -49,6 +49,15 @@ export function fakeIpset(): FakeIpset {
   };
   return fake;
 
+  function list(option: string, name: string): string {
+    const set = sets.get(name);
+    if (set === undefined) return "ipset v7.17: The set with the given name does not exist";
+    if (option === "-name") return `${name}\n`;
+    const [type, , family, ...options] = set.type.split(" ");
+    return `Name: ${name}\nType: ${type}\nRevision: 7\n` +
+      `Header: family ${family} hashsize 1024 ${options.join(" ")} bucketsize 12 initval 0x1\n`;
+  }
+
   /** Output, or a complaint that begins with the program's name. */
   function command(words: readonly string[], exist: boolean): string {
     const [operation, name = "", element = "", ...options] = words;
@@ -60,7 +69,7 @@ export function fakeIpset(): FakeIpset {
         ? ""
         : "ipset v7.17: Set cannot be created: set with the same name already exists";
     }
-    if (operation === "list") return sets.has(element) ? element : "ipset v7.17: does not exist";
+    if (operation === "list") return list(name, element);
     if (set === undefined) return "ipset v7.17: The set with the given name does not exist";
     switch (operation) {
       case "add":

@@ -30,15 +30,16 @@ interface Scene {
 
 type Changes = Partial<SetSettings & IptablesConfig>;
 
-function scene(changes: Changes = {}, family: "ipv4" | "ipv6" = "ipv4"): Scene {
-  const config = { ...DEFAULT_CONFIG, IPSET_ABOVE_GRANTS: ABOVE, ...changes };
-  const programs = { family, iptables: "iptables", restore: "iptables-restore" };
+function scene(changes: Changes = {}, program: string | null = "ipset"): Scene {
+  const config = { ...DEFAULT_CONFIG, ENABLE_IPSET: true, IPSET_ABOVE_GRANTS: ABOVE, ...changes };
+  const programs = {
+    family: "ipv4",
+    iptables: "iptables",
+    restore: "iptables-restore",
+    ipset: program,
+  } as const;
   const plain = familyPlanner(config, programs);
-  const planner = withSets(
-    familyPlanner(config, programs),
-    { ...programs, ipset: "ipset" },
-    config,
-  );
+  const planner = withSets(familyPlanner(config, programs), programs, config);
   return { planner, plain, iptables: fakeIptables(FOREIGN), ipset: fakeIpset() };
 }
 
@@ -173,6 +174,46 @@ Deno.test("where sets cannot be used, all grants get rules of their own, and not
     ]);
     assert.deepEqual(one.ipset.names(), []);
   }
+});
+
+/** A scene in which a server was killed, and the next one is configured in another way. */
+function leftOver(changes: Changes, program: string | null = "ipset"): Scene {
+  const before = started();
+  assert(carryOut(before.planner.add(rulesOf(before.planner, grant(), ABOVE)), before).ok);
+  const { planner, plain } = scene(changes, program);
+  return { ...before, planner, plain };
+}
+
+Deno.test("what a killed server has left in sets goes, or stays known, though sets are off now", () => {
+  const flushed = leftOver({ ENABLE_IPSET: false });
+  assert(carryOut(flushed.planner.setUp(true), flushed).ok);
+  assert.deepEqual(flushed.ipset.names(), []);
+  assert(!flushed.iptables.save().join().includes("match-set"));
+
+  const kept = leftOver({ ENABLE_IPSET: false });
+  const outcome = carryOut(kept.planner.setUp(false), kept);
+  assert(outcome.ok);
+  assert.deepEqual(chainsOf(outcome.kept), ["spa_access4", "spa_access4"]);
+  const ofItsOwn = ["FWKNOP_INPUT", "FWKNOP_INPUT"];
+  assert.deepEqual(chainsOf(rulesOf(kept.planner, grant(), ABOVE)), ofItsOwn);
+  assert(carryOut(kept.planner.tearDown(), kept).ok);
+  assert.deepEqual(kept.ipset.names(), []);
+
+  const without = leftOver({}, null);
+  assert(carryOut(without.planner.setUp(true), without).ok);
+  assert(!without.iptables.save().join().includes("match-set"));
+  assert.deepEqual(chainsOf(rulesOf(without.planner, grant(), ABOVE)), ofItsOwn);
+});
+
+Deno.test("a set of somebody else with our name is left alone", () => {
+  const one = scene();
+  one.ipset.run({ program: "ipset", args: ["create", "spa_access4", "hash:ip"] });
+  const outcome = carryOut(one.planner.setUp(true), one);
+  assert(outcome.ok);
+  assert.match(outcome.lines.join("\n"), /rules of their own: .*same name already exists/);
+  assert.equal(rulesOf(one.planner, grant(), ABOVE)[0]?.chain, "FWKNOP_INPUT");
+  assert(carryOut(one.planner.tearDown(), one).ok);
+  assert.deepEqual(one.ipset.names(), ["spa_access4"]);
 });
 
 Deno.test("a refused element, or a refused rule, fails the whole grant and leaves nothing", () => {

@@ -407,6 +407,15 @@ Deno.test("tearDown() closes a chain that a foreign rule refers to, and says tha
   assert.deepEqual(fake.save(), [":FWKNOP_INPUT", "-A FORWARD -j FWKNOP_INPUT"]);
 });
 
+Deno.test("a chain to jump from must be there to set up, and need not to tear down", () => {
+  const IPT_INPUT_ACCESS = { ...DEFAULT_CONFIG.IPT_INPUT_ACCESS, from: "MINE" };
+  const planner = iptablesPlanner(config({ IPT_INPUT_ACCESS }));
+  const fake = fakeIptables(...FOREIGN);
+  assert.equal(carryOut(planner.setUp(true), fake).ok, false);
+  assert.equal(carryOut(planner.tearDown(), fake).ok, true);
+  assert.deepEqual(fake.save(), fakeIptables(...FOREIGN).save());
+});
+
 Deno.test("tearDown() of nothing edits nothing", () => {
   const fake = fakeIptables(...FOREIGN);
   assert(carryOut(iptablesPlanner(config()).tearDown(), fake).ok);
