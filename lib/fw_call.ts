@@ -16,8 +16,17 @@ export function callOf(program: string, args: readonly string[], stdin?: string)
   };
 }
 
+/** That a program was given up waiting for; null when it ended by itself, or was never started. */
+export function whyUnanswered(program: string, result: ProgramResult | undefined): string | null {
+  const { timedOut } = result ?? {};
+  if (timedOut === undefined) return null;
+  return `${program} did not answer within ${Math.ceil(timedOut / 1000)} s`;
+}
+
 /** One line that says why a call failed, from what it wrote. */
 export function explainCall({ call }: FirewallCall, result: ProgramResult | undefined): string {
+  const unanswered = whyUnanswered(call.program, result);
+  if (unanswered !== null) return unanswered;
   const text = (result?.stderr ?? "").split("\n").map((line) => line.trim())
     .filter((line) => line !== "").join("; ");
   if (text !== "") return text;

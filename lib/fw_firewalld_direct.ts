@@ -1,7 +1,7 @@
 // firewalld, by direct rules as fwknopd sets them: iptables' chains and rules, passed through to
 // iptables by the daemon. What iptables' planner plans is put into firewall-cmd's words.
 
-import { callOf } from "./fw_call.ts";
+import { callOf, whyUnanswered } from "./fw_call.ts";
 import type { FirewallCall, FirewallPlanner, Plan } from "./fw_firewall.ts";
 import { familyPlanner, type IptablesConfig, type IptablesPlanner } from "./fw_iptables.ts";
 import { bothFamilies } from "./fw_iptables_families.ts";
@@ -92,7 +92,7 @@ function resultOf(result: ProgramResult): ProgramResult {
 }
 
 function reasonOf(result: ProgramResult | undefined): string {
-  const unreachable = whyUnreachable(result);
+  const unreachable = whyUnanswered("firewall-cmd", result) ?? whyUnreachable(result);
   if (unreachable !== null) return unreachable;
   const text = (result?.stderr ?? "").replace(/^Error: /, "").trim();
   return text === "" ? `firewall-cmd: exit status ${result?.status ?? 127}` : text;

@@ -1,6 +1,7 @@
 // Edits of iptables chains as program calls: one `iptables-restore --noflush` for all edits of a
 // table, which the kernel applies as a whole; or, without a restore program, one call per edit.
 
+import { whyUnanswered } from "./fw_call.ts";
 import type { FirewallCall, Plan } from "./fw_firewall.ts";
 import { splitWords } from "./fw_iptables_listing.ts";
 import type { ProgramCall, ProgramResult } from "./host.ts";
@@ -79,6 +80,8 @@ export function readingCall(programs: IptablesPrograms, args: readonly string[])
 
 /** One line that says why a call failed, from what it wrote. */
 export function explainFailure(call: ProgramCall, result: ProgramResult | undefined): string {
+  const unanswered = whyUnanswered(call.program, result);
+  if (unanswered !== null) return unanswered;
   const lines = (result?.stderr ?? "").split("\n").map((line) => line.trim())
     .filter((line) => line !== "" && !/^(#|Try `|Error occurred at line|Perhaps )/.test(line));
   if (lines.length === 0) return `${call.program}: exit status ${result?.status ?? 127}`;

@@ -2,6 +2,7 @@
 // earlier run has left, and taken away at the end. In iptables it is fwknopd's; nftables has a
 // table of its own.
 
+import { whyUnanswered } from "./fw_call.ts";
 import type { FirewallCall, Plan, TearDownOutcome } from "./fw_firewall.ts";
 import { completeChains, type IptablesChain, tearDownChains } from "./fw_iptables_chains.ts";
 import { applyEdits, type IptablesPrograms } from "./fw_iptables_edit.ts";
@@ -159,6 +160,8 @@ function* applyScript(program: string, script: readonly string[]): Plan<TearDown
 }
 
 function explain(program: string, result: ProgramResult | undefined): string {
+  const unanswered = whyUnanswered(program, result);
+  if (unanswered !== null) return unanswered;
   const error = result?.stderr.split("\n").find((line) => line.includes("Error:"));
   const why = error?.replace(/^.*?Error: /, "") ?? `exit status ${result?.status ?? 127}`;
   // The kernel says no more than this of an expression that it does not know.

@@ -1,5 +1,6 @@
 // The calls of nft that plans yield, and what their answers say.
 
+import { whyUnanswered } from "./fw_call.ts";
 import type { FirewallCall, ListedChain, Plan } from "./fw_firewall.ts";
 import { listingWords, parseElements } from "./fw_nftables_elements.ts";
 import { parseRuleset, type Ruleset } from "./fw_nftables_ruleset.ts";
@@ -64,6 +65,8 @@ export function explain(
   if (result === undefined || result.status === 127) {
     return `cannot run ${program}; it comes with the package nftables`;
   }
+  const unanswered = whyUnanswered(program, result);
+  if (unanswered !== null) return unanswered;
   const text = result.stderr.split("\n").map((line) => line.trim())
     .find((line) => /Error:|not permitted|must be root/.test(line));
   if (text === undefined) return `${program}: exit status ${result.status}`;

@@ -46,6 +46,8 @@ export interface ProgramResult {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
+  /** Milliseconds that it was given, where it was killed since it had not ended by then. */
+  readonly timedOut?: number;
 }
 
 /** A command to run without a shell, in a session and process group of its own, without input. */

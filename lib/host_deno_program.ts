@@ -34,13 +34,28 @@ export async function runOnBytes(
   } catch (error) {
     return { status: 127, stdout: new Uint8Array(), stderr: `${program}: ${reasonOf(error)}` };
   }
-  const timer = timeout === undefined ? undefined : setTimeout(() => endByForce(child), timeout);
+  // What it has started may hold its output open for longer, so that is no more waited for either.
+  const patience = new AbortController();
+  let ended = false;
+  let timedOut = false;
+  const timer = timeout === undefined ? undefined : setTimeout(() => {
+    timedOut = !ended;
+    endByForce(child);
+    patience.abort();
+  }, timeout);
   // Not `child.output()`: its buffers stay, a hundred kilobytes for each program that was run.
-  const end = Promise.all([child.status, readAll(child.stdout), readAll(child.stderr)]);
-  if (stdin !== undefined) await feed(child.stdin, stdin);
-  const [{ code }, stdout, stderr] = await end;
+  const outputs = [child.stdout, child.stderr].map((stream) => readAll(stream, patience.signal));
+  if (stdin !== undefined) await feed(child.stdin, stdin, patience.signal);
+  const { code } = await child.status;
+  ended = true;
+  const [stdout = new Uint8Array(), stderr] = await Promise.all(outputs);
   clearTimeout(timer);
-  return { status: code, stdout, stderr: new TextDecoder().decode(stderr) };
+  return {
+    status: code,
+    stdout,
+    stderr: new TextDecoder().decode(stderr),
+    ...(timedOut && timeout !== undefined ? { timedOut: timeout } : {}),
+  };
 }
 
 /** Ends a program with SIGKILL, unless it has ended already. */
@@ -52,9 +67,17 @@ export function endByForce(child: Deno.ChildProcess): void {
   }
 }
 
-/** Into one small buffer, and not into one of 64 KiB for each read, as iterating would. */
-async function readAll(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
+/**
+ * Into one small buffer, and not into one of 64 KiB for each read, as iterating would.
+ *
+ * @param signal ends it with what has come by then
+ */
+async function readAll(
+  stream: ReadableStream<Uint8Array>,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
   const reader = stream.getReader({ mode: "byob" });
+  signal.addEventListener("abort", () => void reader.cancel());
   const pieces: Uint8Array[] = [];
   for (let buffer = new ArrayBuffer(READ_BYTES);;) {
     const { done, value } = await reader.read(new Uint8Array(buffer));
@@ -75,8 +98,13 @@ function joined(pieces: readonly Uint8Array[]): Uint8Array {
 }
 
 /** A program may end before it has read its input; its exit status then tells the story. */
-async function feed(stdin: WritableStream<Uint8Array>, bytes: Uint8Array): Promise<void> {
+async function feed(
+  stdin: WritableStream<Uint8Array>,
+  bytes: Uint8Array,
+  signal: AbortSignal,
+): Promise<void> {
   const writer = stdin.getWriter();
+  signal.addEventListener("abort", () => void writer.abort().catch(() => {}));
   try {
     await writer.write(bytes);
     await writer.close();

@@ -92,6 +92,32 @@ Deno.test("a missing program is named with its package, by set-up and check, and
   }
 });
 
+Deno.test("a program that was given up waiting for is said not to have answered", async () => {
+  const result = { status: 137, stdout: "", stderr: "waiting\n", timedOut: 60_000 };
+  const run = (): Promise<ProgramResult> => Promise.resolve(result);
+  const cases: [FIREWALL_TYPE: FirewallType, more: Partial<FirewallConfig>, program: string][] = [
+    ["iptables", {}, "/usr/sbin/iptables"],
+    ["nftables", { NFT_EXE: "/usr/sbin/nft" }, "/usr/sbin/nft"],
+    ["firewalld", { FIREWALL_EXE: "/usr/bin/firewall-cmd" }, "/usr/bin/firewall-cmd"],
+    [
+      "firewalld",
+      { FIREWALL_EXE: "/usr/bin/firewall-cmd", ENABLE_FIREWD_DIRECT: true },
+      "firewall-cmd",
+    ],
+    ["ipfw", { FIREWALL_EXE: "/sbin/ipfw" }, "/sbin/ipfw"],
+    ["pf", { FIREWALL_EXE: "/sbin/pfctl" }, "/sbin/pfctl"],
+  ];
+  for (const [FIREWALL_TYPE, more, program] of cases) {
+    const files = { ...ALL_PROGRAMS, "/sbin/ipfw": "", "/sbin/pfctl": "" };
+    const planner = choosePlanner(machine(files), { ...DEFAULT_CONFIG, FIREWALL_TYPE, ...more });
+    for (const plan of [planner.setUp(true), planner.tearDown()]) {
+      const outcome = await runPlan({ run }, QUIET, plan);
+      assert.ok(!outcome.ok);
+      assert.equal(outcome.reason, `${program} did not answer within 60 s`);
+    }
+  }
+});
+
 Deno.test("a program that is looked up in PATH is left to whoever runs it", async () => {
   const planner = choosePlanner(machine({}), { ...DEFAULT_CONFIG, FIREWALL_EXE: "iptables" });
   let calls = 0;
