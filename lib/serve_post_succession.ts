@@ -73,6 +73,8 @@ export function startSuccession(
   let successor: SentryLink | null = null;
   let changing: Promise<unknown> = Promise.resolve();
   let isEnding = false;
+  /** The present one met its limit while another was there to follow. */
+  let metLimit = false;
   /** Packets that sentries before the present one have taken. */
   let taken = 0;
 
@@ -98,7 +100,9 @@ export function startSuccession(
 
   function follow(link: SentryLink): void {
     link.stopped.then(({ how }) => {
-      if (how === "limit" && link === present && successor === null) events.onLimit();
+      if (how !== "limit" || link !== present) return;
+      if (successor === null) events.onLimit();
+      else metLimit = true;
     }, () => {});
     link.over.then((end) => {
       if (link === present && !isEnding) events.onDeath(link, end);
@@ -155,6 +159,7 @@ export function startSuccession(
       const dismiss = (): void => {
         successor = null;
         link.close();
+        if (metLimit) events.onLimit();
       };
       try {
         const announcement = await link.opened;

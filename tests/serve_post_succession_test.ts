@@ -96,6 +96,20 @@ Deno.test("new settings reach the present sentry, and their requests meet their 
   bench.close();
 });
 
+Deno.test("a limit that is met while another sentry stands by counts once that is dismissed", async () => {
+  const bench = await openPostBench({ packetLimit: 10 });
+  const ended = bench.post.run();
+  const old = await bench.sentries.sentry(0);
+  const preparing = bench.post.prepare(settingsOf("PCAP_FILTER udp port 4000\n", ACCESS));
+  (await bench.sentries.sentry(1)).takeUp();
+  const change = await preparing;
+  old.tell(asReport(requestFor({}, 7)), { kind: "stopped", how: "limit", taken: 10 });
+  await until(() => bench.opened.length === 1);
+  change.abort();
+  strictEqual(await ended, "limit");
+  bench.close();
+});
+
 Deno.test("a new capture is opened by a new sentry, which goes on where the old one ended", async () => {
   const bench = await openPostBench({ packetLimit: 10 });
   const ended = bench.post.run();
