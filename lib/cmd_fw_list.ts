@@ -87,9 +87,9 @@ function headingOf(firewall: string, all: boolean): string {
     : `\nListing rules in fwknopd ${firewall} chains...\n`;
 }
 
-/** Whether a listing with line numbers has any line of a rule. */
+/** Whether a listing with line numbers has any line of a rule, or that of a set any member. */
 function hasRules(listing: string): boolean {
-  return /^\d/m.test(listing);
+  return /^\d|^Members:\n\S/m.test(listing);
 }
 
 /** For a firewall whose own listing is no pleasure to read. */

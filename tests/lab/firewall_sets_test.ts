@@ -17,8 +17,8 @@ const MISSING = labMissing() ?? (hasProgram("ipset") ? null : "needs the program
 const SNIFF = `PCAP_INTF ${GATEWAY_INTERFACE}\nIPSET_ABOVE_GRANTS 1\n`;
 /** Anybody but the client: theirs is the grant that has rules of its own. */
 const FIRST = "192.0.2.77";
-const GATEWAY_IPV6 = "2001:db8::1";
-const CLIENT_IPV6 = "2001:db8::2";
+const GATEWAY_IPV6 = "fd00::1";
+const CLIENT_IPV6 = "fd00::2";
 
 async function setsIn(lab: Lab): Promise<string[]> {
   return (await lab.gateway.must(["ipset", "list", "-name"])).split("\n").filter((name) =>
@@ -116,8 +116,9 @@ onBothVariants(
     strictEqual(await probe(lab, 22), "open");
 
     await send(lab, knockPacket("tcp/22", CLIENT_IPV6));
-    await gateway.waitFor(/Added OUTPUT rule to spa_output6 for 2001:db8::2 /);
+    await gateway.waitFor(/Added OUTPUT rule to spa_output6 for fd00::2 /);
     strictEqual(await probe(lab, 22, GATEWAY_IPV6), "open");
+    match(await lab.gateway.must(fw("fw-list")), /^fd00::2,tcp:22 timeout/m);
 
     await gateway.stop();
     deepStrictEqual(await setsIn(lab), []);
