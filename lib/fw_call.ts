@@ -2,6 +2,7 @@
 // program's failure comes to in one line.
 
 import type { FirewallCall } from "./fw_firewall.ts";
+import { startFailure } from "./fw_tools.ts";
 import type { ProgramResult } from "./host.ts";
 
 /** Milliseconds after which a call is given up: well past a long rule list. */
@@ -25,8 +26,8 @@ export function whyUnanswered(program: string, result: ProgramResult | undefined
 
 /** One line that says why a call failed, from what it wrote. */
 export function explainCall({ call }: FirewallCall, result: ProgramResult | undefined): string {
-  const unanswered = whyUnanswered(call.program, result);
-  if (unanswered !== null) return unanswered;
+  const silent = startFailure(call.program, result) ?? whyUnanswered(call.program, result);
+  if (silent !== null) return silent;
   const text = (result?.stderr ?? "").split("\n").map((line) => line.trim())
     .filter((line) => line !== "").join("; ");
   if (text !== "") return text;

@@ -3,6 +3,7 @@
 
 import type { FirewallPlanner, ListedChain, ListingCall, Plan } from "./fw_firewall.ts";
 import { chainName, type IptablesChain, showCall, tearDownChains } from "./fw_iptables_chains.ts";
+import { checkChains, withKnownProgram } from "./fw_iptables_check.ts";
 import { explainFailure, type IptablesPrograms, readingCall } from "./fw_iptables_edit.ts";
 import {
   DOCKER_CHAIN,
@@ -15,7 +16,9 @@ import { addRules, missingRules, removeRules } from "./fw_iptables_rules.ts";
 import { setUpChains, type SetUpNeeds } from "./fw_iptables_set_up.ts";
 
 /** iptables as a planner, whose rules anybody may remove. */
-export type IptablesPlanner = FirewallPlanner & Required<Pick<FirewallPlanner, "missing">>;
+export type IptablesPlanner =
+  & FirewallPlanner
+  & Required<Pick<FirewallPlanner, "missing" | "check">>;
 
 /** What the planner needs of fwknopd.conf, by its variables' names. */
 export interface IptablesConfig extends IptablesRuleConfig {
@@ -75,7 +78,8 @@ export function iptablesPlanner(
   config: IptablesConfig,
   restore: string | null = restoreProgram(config.FIREWALL_EXE),
 ): IptablesPlanner {
-  return familyPlanner(config, { family: "ipv4", iptables: config.FIREWALL_EXE, restore });
+  const programs = { family: "ipv4", iptables: config.FIREWALL_EXE, restore } as const;
+  return withKnownProgram(familyPlanner(config, programs), programs);
 }
 
 /**
@@ -93,6 +97,7 @@ export function familyPlanner(config: IptablesConfig, programs: IptablesPrograms
     flushAtStart: config.FLUSH_IPT_AT_INIT,
     flushAtExit: config.FLUSH_IPT_AT_EXIT,
     newestFirst: config.ENABLE_RULE_PREPEND,
+    check: () => checkChains(programs, chains, config.FLUSH_IPT_AT_INIT),
     *setUp(flush) {
       const done = yield* setUpChains(programs, needs, flush);
       endsInKernel = done.endsInKernel;

@@ -36,7 +36,10 @@ export interface IptablesChain {
 interface JumpPlace {
   readonly chain: string;
   readonly exists: boolean;
+  /** Of ours. */
   readonly jumps: number;
+  /** All that it has. */
+  readonly rules: number;
 }
 
 /** What is there of a chain of ours. */
@@ -87,7 +90,7 @@ export function* inspectChains(
       const known = result !== undefined && result.status <= most;
       const { call } = showCall(programs, spec.table, chain);
       return {
-        problem: known ? null : explainFailure(call, result),
+        problem: known ? null : explainMissing(spec.table, chain, explainFailure(call, result)),
         exists: result?.status === 0,
         text: result?.status === 0 ? result.stdout : "",
       };
@@ -99,10 +102,48 @@ export function* inspectChains(
       chain,
       exists: shown[index]?.exists ?? false,
       jumps: countJumps(shown[index]?.text ?? "", chain, spec.to),
+      rules: parseRules(shown[index]?.text ?? "", spec.table, chain).length,
     }));
     states.push({ spec, exists, text, places: places.filter((place) => place.exists) });
   }
   return { ok: true, states };
+}
+
+/** Programs say of a chain or table that is not there little more than that something is not. */
+function explainMissing(table: string, chain: string, complaint: string): string {
+  if (/does not exist|Table does not/.test(complaint)) return complaint;
+  return /No chain\/target|is incompatible/.test(complaint)
+    ? `there is no chain ${chain} in the table ${table} (${complaint})`
+    : complaint;
+}
+
+/**
+ * One line on a jump whose place is beyond the end of the chain that it is to stand in; null when
+ * there is none.
+ *
+ * @param flush whether the jumps that are there would be replaced
+ */
+export function misplacedJump(states: readonly ChainState[], flush: boolean): string | null {
+  const lengths = new Map<string, number>();
+  for (const { spec, places: [place] } of states) {
+    if (place === undefined) continue;
+    const key = `${spec.table} ${place.chain}`;
+    const length = lengths.get(key) ?? place.rules - (flush ? jumpsAway(states, key) : 0);
+    const isThere = place.jumps > 0 && !flush;
+    if (!isThere && spec.jumpPosition > length + 1) {
+      return `the jump to ${spec.to} cannot be number ${spec.jumpPosition} of ${place.chain},` +
+        ` which has ${length} rules`;
+    }
+    lengths.set(key, isThere ? length : length + 1);
+  }
+  return null;
+}
+
+/** How many of the rules in a chain are jumps to ours. */
+function jumpsAway(states: readonly ChainState[], from: string): number {
+  return states.flatMap(({ spec, places }) =>
+    places.filter(({ chain }) => `${spec.table} ${chain}` === from)
+  ).reduce((sum, { jumps }) => sum + jumps, 0);
 }
 
 /** Calls that tell whether our chains are jumped to from where they have to be. */

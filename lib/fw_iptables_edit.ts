@@ -4,6 +4,7 @@
 import { whyUnanswered } from "./fw_call.ts";
 import type { FirewallCall, Plan } from "./fw_firewall.ts";
 import { splitWords } from "./fw_iptables_listing.ts";
+import { startFailure } from "./fw_tools.ts";
 import type { ProgramCall, ProgramResult } from "./host.ts";
 
 /** The programs that a planner calls. */
@@ -80,8 +81,8 @@ export function readingCall(programs: IptablesPrograms, args: readonly string[])
 
 /** One line that says why a call failed, from what it wrote. */
 export function explainFailure(call: ProgramCall, result: ProgramResult | undefined): string {
-  const unanswered = whyUnanswered(call.program, result);
-  if (unanswered !== null) return unanswered;
+  const silent = startFailure(call.program, result) ?? whyUnanswered(call.program, result);
+  if (silent !== null) return silent;
   const lines = (result?.stderr ?? "").split("\n").map((line) => line.trim())
     .filter((line) => line !== "" && !/^(#|Try `|Error occurred at line|Perhaps )/.test(line));
   if (lines.length === 0) return `${call.program}: exit status ${result?.status ?? 127}`;

@@ -1,6 +1,6 @@
 // iptables and ip6tables as one firewall: each rule goes where its addresses belong.
 
-import type { Plan, SetUpOutcome, TearDownOutcome } from "./fw_firewall.ts";
+import type { CheckOutcome, Plan, SetUpOutcome, TearDownOutcome } from "./fw_firewall.ts";
 import type { IptablesPlanner } from "./fw_iptables.ts";
 import { joinKeepers, together } from "./fw_joined.ts";
 import { moduleFor } from "./fw_tools.ts";
@@ -36,16 +36,27 @@ export function bothFamilies(
       };
     }
     if (one.ok && !other.ok && !needsIpv6) {
-      const module = moduleFor(other.reason);
-      const question = module === null ? "" : ` (is the kernel's module ${module} there?)`;
-      const warning = `No access over IPv6: cannot set up ${ipv6.name}: ${other.reason}${question}`;
-      return { ...one, warnings: [...one.warnings ?? [], warning] };
+      return { ...one, warnings: [...one.warnings ?? [], noAccess(other.reason)] };
     }
     // None may stay half open.
     if (one.ok) yield* ipv4.tearDown();
     if (other.ok) yield* ipv6.tearDown();
     if (!one.ok) return one;
     return other.ok ? other : { ...other, reason: `${ipv6.name}: ${other.reason}` };
+  }
+
+  function noAccess(reason: string): string {
+    const module = moduleFor(reason);
+    const question = module === null ? "" : ` (is the kernel's module ${module} there?)`;
+    return `No access over IPv6: cannot set up ${ipv6.name}: ${reason}${question}`;
+  }
+
+  function* check(): Plan<CheckOutcome> {
+    const [one, other] = yield* together(ipv4.check(), ipv6.check());
+    if (!one.ok) return one;
+    if (other.ok) return { ok: true, lines: [...one.lines, ...other.lines] };
+    if (needsIpv6) return { ok: false, reason: `${ipv6.name}: ${other.reason}` };
+    return { ok: true, lines: [...one.lines, noAccess(other.reason)] };
   }
 
   function* tearDown(): Plan<TearDownOutcome> {
@@ -60,6 +71,7 @@ export function bothFamilies(
     flushAtStart: ipv4.flushAtStart,
     flushAtExit: ipv4.flushAtExit,
     newestFirst: ipv4.newestFirst,
+    check,
     setUp,
     rulesFor: (grant, open) => {
       if (parseIp(grant.source)?.version !== 6) return ipv4.rulesFor(grant, open);

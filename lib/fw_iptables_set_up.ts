@@ -7,6 +7,7 @@ import {
   earlierRules,
   inspectChains,
   type IptablesChain,
+  misplacedJump,
   tearDownChains,
 } from "./fw_iptables_chains.ts";
 import {
@@ -57,8 +58,13 @@ export function* setUpChains(
   flush: boolean,
 ): Plan<SetUp> {
   const { chains, comment, kernelExpiry } = needs;
+  const refuse = (reason: string): SetUp => {
+    return { outcome: { ok: false, reason }, endsInKernel: false };
+  };
   const found = yield* inspectChains(programs, chains);
-  if (!found.ok) return { outcome: found, endsInKernel: false };
+  if (!found.ok) return refuse(found.reason);
+  const misplaced = misplacedJump(found.states, flush);
+  if (misplaced !== null) return refuse(misplaced);
 
   const warnings: string[] = [];
   let problem = yield* findProblem(programs, [kernelExpiry ?? comment, ...needs.others]);

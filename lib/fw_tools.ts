@@ -2,6 +2,7 @@
 // the kernel. Whoever lacks one of them is told its name.
 
 import type { FirewallPlanner, Plan } from "./fw_firewall.ts";
+import type { ProgramResult } from "./host.ts";
 
 /** The packages that the programs of firewalls come with. */
 const PACKAGES: Readonly<Record<string, string>> = {
@@ -23,7 +24,31 @@ const MODULES: readonly (readonly [complaint: RegExp, module: string])[] = [
 ];
 
 /** How a program that is not there is told of when it is called all the same. */
-const NOT_STARTED = /Failed to spawn|^cannot run /;
+const NOT_STARTED = /^cannot run | is not there; /;
+
+/** The packages of programs by their names. */
+const PACKAGE_OF: Readonly<Record<string, string>> = {
+  "firewall-cmd": "firewalld",
+  ipset: "ipset",
+  nft: "nftables",
+};
+
+/**
+ * One line for a program that could not be started, which the host tells by the system's complaint
+ * and status 127; null for one that was.
+ */
+export function startFailure(program: string, result: ProgramResult | undefined): string | null {
+  const complaint = result?.status === 127 ? result.stderr.trim() : "";
+  if (!complaint.startsWith(`${program}: `)) return null;
+  const why = complaint.slice(program.length + 2).replace(/^Failed to spawn '.*?': /, "")
+    .replace(/ \(os error \d+\)$/, "");
+  if (!/^(?:entity not found|No such file)/.test(why)) return `cannot run ${program}: ${why}`;
+  const name = program.slice(program.lastIndexOf("/") + 1);
+  const owner = /^ip6?tables/.test(name) ? "iptables" : PACKAGE_OF[name];
+  return `${program} is not there; ${
+    owner === undefined ? "is it installed?" : `install the package ${owner}`
+  }`;
+}
 
 /**
  * A planner whose set-up and check say that a program is not there, and touch nothing; the others

@@ -47,6 +47,7 @@ export function fakeIptables(...commands: readonly string[]): FakeIptables {
     broken: null,
     run(call) {
       fake.calls.push(call);
+      if (call.args[0] === "-V") return result(0, versionOf(call.program));
       if (fake.broken !== null) return fake.broken;
       const args = call.args.filter((arg, index) =>
         arg !== "-w" && call.args[index - 1] !== "-w" && arg !== "--noflush"
@@ -147,6 +148,12 @@ export function fakeIptables(...commands: readonly string[]): FakeIptables {
 }
 
 const NO_CHAIN = "No chain/target/match by that name.";
+
+/** What iptables, or ip6tables, of either variant says of itself. */
+export function versionOf(program: string): string {
+  const name = program.includes("ip6tables") ? "ip6tables" : "iptables";
+  return `${name} v1.8.9 (${program.includes("legacy") ? "legacy" : "nf_tables"})\n`;
+}
 
 function isBuiltIn(table: string, name: string): boolean {
   return BUILT_IN[table]?.includes(name) ?? false;
