@@ -3,6 +3,7 @@
 
 import type { FirewallGrant } from "./auth_grant.ts";
 import type { ProgramCall, ProgramResult } from "./host.ts";
+import type { ProtocolPort } from "./net_port.ts";
 
 /** A call and what a log shows of it: the single commands that it stands for. */
 export interface FirewallCall {
@@ -170,6 +171,8 @@ export interface FirewallPlanner {
   readonly endsByItself?: boolean;
   /** Whether people are shown a table instead of what the firewall's program prints. */
   readonly listsAsTable?: boolean;
+  /** What our own rules hide from all but grants, so that it is open without them; none by default. */
+  readonly hides?: readonly ProtocolPort[];
   /** What is to be done every so many seconds, such as clearing away what ended. */
   readonly upkeep?: { readonly seconds: number; run(): Plan<UpkeepOutcome> };
   /** Tells where grants would take effect, or why none could; changes nothing. */
@@ -201,6 +204,8 @@ export interface FirewallPlanner {
   close?(rules: readonly FirewallRule[]): Plan<RemoveOutcome>;
   /** Tells which of the rules are surely gone; anybody may remove them. */
   missing?(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]>;
+  /** Ends all grants, also those of an earlier run, and goes on hiding what is hidden. */
+  endGrants?(): Plan<TearDownOutcome>;
   /** Removes chains, jumps and all rules of ours, also those of an earlier run. */
   tearDown(): Plan<TearDownOutcome>;
   /** Reads the chains of ours. */

@@ -31,8 +31,15 @@ import {
   type PlaceConfig,
 } from "./fw_nftables_place.ts";
 import type { Ruleset } from "./fw_nftables_ruleset.ts";
-import { jumpOf, type Layout, removalScript, setsIn, setUpScript } from "./fw_nftables_script.ts";
-import { GRANT_SETS, hooksFor, isMap, type PlacedSet, setsFor } from "./fw_nftables_sets.ts";
+import {
+  isThere,
+  jumpOf,
+  type Layout,
+  removalScript,
+  setsThere,
+  setUpScript,
+} from "./fw_nftables_script.ts";
+import { hooksFor, isMap, type PlacedSet, setsFor } from "./fw_nftables_sets.ts";
 
 /** What the planner needs of fwknopd.conf, by its variables' names. */
 export interface NftablesConfig extends PlaceConfig, ElementConfig {
@@ -95,7 +102,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     if (!done.ok) return done;
     const lines = describe(done.layout);
     if (flush) return { ok: true, lines, kept: [] };
-    const there = done.layout.sets.filter((set) => has(done.ruleset, set));
+    const there = done.layout.sets.filter((set) => isThere(done.ruleset, set));
     const chains = yield* listSets(program, there);
     return { ok: true, lines, kept: chains.flatMap(({ rules }) => endingRules(rules)) };
   }
@@ -116,8 +123,8 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     if (!done.ok) {
       return { ok: false, reason: done.reason, blames: "firewall", repaired: [], lost: [] };
     }
-    const lost = done.layout.sets.filter((set) => !has(done.ruleset, set))
-      .map(({ name, table }) => `${table.family} ${table.table} ${name}`);
+    const lost = done.layout.sets.filter((set) => !isThere(done.ruleset, set))
+      .map(homeOf);
     const lines = describe(done.layout);
     const moved = before === null || describe(before).join() !== lines.join();
     const repaired = lost.length > 0 || moved || first.reason === JUMP_GONE ? lines : [];
@@ -175,6 +182,17 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     return { ok: false, reason: JUMP_GONE, status: 1, surprised: false };
   }
 
+  /** Changes what is in force by a script for it. */
+  function* change(scriptFor: (ruleset: Ruleset) => readonly string[]): Plan<TearDownOutcome> {
+    const found = yield* readRuleset(program);
+    if (!found.ok) return found;
+    const script = scriptFor(found.ruleset);
+    if (script.length === 0) return { ok: true };
+    const [result] = yield [scriptCall(program, script)];
+    if (result?.status === 0) return { ok: true };
+    return { ok: false, reason: explain(program, script, result) };
+  }
+
   /** Those that end just now make the whole transaction fail, so that who is there is looked up. */
   function* close(rules: readonly FirewallRule[]): Plan<RemoveOutcome> {
     let present = rules;
@@ -208,9 +226,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
         rules: [],
       }));
     }
-    const { ruleset } = found;
-    const sets = ruleset.tables.flatMap((table) => GRANT_SETS.map((set) => ({ ...set, table })));
-    return yield* listSets(program, sets.filter((set) => has(ruleset, set)));
+    return yield* listSets(program, setsThere(found.ruleset));
   }
 
   /** Asks for few elements by their keys, which takes no longer in a full set. */
@@ -236,6 +252,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     flushAtExit: config.FLUSH_IPT_AT_EXIT,
     newestFirst: false,
     endsByItself: true,
+    hides: config.ENABLE_DEFAULT_DROP,
     *check() {
       const found = yield* inspect();
       return found.ok ? { ok: true, lines: describe(found.layout) } : found;
@@ -249,16 +266,15 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     },
     close,
     missing,
-    *tearDown(): Plan<TearDownOutcome> {
-      const found = yield* readRuleset(program);
-      if (!found.ok) return found;
-      const tables = layout?.places.map(({ table }) => table) ?? config.NFT_ATTACH ?? [];
-      const script = removalScript(found.ruleset, tables, []);
-      if (script.length === 0) return { ok: true };
-      const [result] = yield [scriptCall(program, script)];
-      if (result?.status === 0) return { ok: true };
-      return { ok: false, reason: explain(program, script, result) };
-    },
+    endGrants: () =>
+      change((ruleset) =>
+        setsThere(ruleset).map((set) => `flush ${isMap(set) ? "map" : "set"} ${homeOf(set)}`)
+      ),
+    tearDown: () =>
+      change((ruleset) => {
+        const tables = layout?.places.map(({ table }) => table) ?? config.NFT_ATTACH ?? [];
+        return removalScript(ruleset, tables, []);
+      }),
     list,
     listing: (what) => what === "all" ? [readingCall(program, "list", "ruleset")] : [],
   };
@@ -278,9 +294,8 @@ function describeLayout({ places, sets }: Layout, config: PlaceConfig): string[]
   ];
 }
 
-/** Whether the set is in force, with whatever is in it. */
-function has(ruleset: Ruleset, { name, table }: PlacedSet): boolean {
-  return setsIn(ruleset, table).some((set) => set.name === name);
+function homeOf({ table, name }: PlacedSet): string {
+  return `${table.family} ${table.table} ${name}`;
 }
 
 /** The rule in the table where its set is now. */

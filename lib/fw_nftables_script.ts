@@ -185,7 +185,18 @@ function isOurJump({ comment, statements }: NftRule): boolean {
 }
 
 /** Sets of our names that are in a table. */
-export function setsIn(ruleset: Ruleset, table: NftTable): NftSet[] {
+function setsIn(ruleset: Ruleset, table: NftTable): NftSet[] {
   const names = new Set(GRANT_SETS.map(({ name }) => name));
   return ruleset.sets.filter((set) => names.has(set.name) && sameTable(set, table));
+}
+
+/** Whether the set is in force, with whatever is in it. */
+export function isThere(ruleset: Ruleset, { name, table }: PlacedSet): boolean {
+  return setsIn(ruleset, table).some((set) => set.name === name);
+}
+
+/** Sets of ours in any table. */
+export function setsThere(ruleset: Ruleset): PlacedSet[] {
+  return ruleset.tables.flatMap((table) => GRANT_SETS.map((set) => ({ ...set, table })))
+    .filter((set) => isThere(ruleset, set));
 }

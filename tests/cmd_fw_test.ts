@@ -214,6 +214,64 @@ Deno.test("fw-flush knows of no queue where the configuration has none", async (
   assert.deepEqual(iptables.save(), QUEUE_RULE);
 });
 
+/** An nft that has our own table with a set in it, and keeps the scripts that it is given. */
+function fakeNft(): FakeIptables & { readonly scripts: string[] } {
+  const at = { family: "inet", table: "spa" };
+  const nftables = [{ table: { family: "inet", name: "spa" } }, {
+    set: { ...at, name: "spa_access4", type: "ipv4_addr", handle: 2 },
+  }, { map: { ...at, name: "spa_dnat4", type: "ipv4_addr", map: "ipv4_addr", handle: 3 } }];
+  const scripts: string[] = [];
+  return {
+    ...fakeIptables(),
+    scripts,
+    run({ stdin }) {
+      if (stdin !== undefined) scripts.push(stdin);
+      return { status: 0, stdout: JSON.stringify({ nftables }), stderr: "" };
+    },
+  };
+}
+
+const HIDING = "FIREWALL_TYPE nftables\nNFT_EXE nft\nENABLE_DEFAULT_DROP tcp/22,udp/53\n" +
+  "FWKNOP_PID_FILE /run/test.pid\n";
+
+Deno.test("fw-flush ends grants, and hides on what a running server hides", async () => {
+  const nft = fakeNft();
+  const { status, stdout } = await perform(flush, [], nft, HIDING, pidFileOf(7));
+  assert.equal(status, 0);
+  assert.match(stdout, /\nAll grants have ended\. What hides tcp\/22,udp\/53 stays, .* \(pid=7\)/);
+  assert.deepEqual(nft.scripts, [
+    "flush set inet spa spa_access4\nflush map inet spa spa_dnat4\n",
+  ]);
+  const asJson = await perform(flush, ["--json"], nft, HIDING, pidFileOf(7));
+  assert.deepEqual(JSON.parse(asJson.stdout), {
+    firewall: "nftables",
+    flushed: true,
+    hidden: ["tcp/22", "udp/53"],
+    hiding: "kept",
+  });
+});
+
+Deno.test("fw-flush without a server takes away what hides, and says what is open now", async () => {
+  const nft = fakeNft();
+  const { status, stdout } = await perform(flush, [], nft, HIDING, pidFileOf(null));
+  assert.equal(status, 0);
+  assert.match(stdout, /\nOpen to all now, unless other rules drop it: tcp\/22,udp\/53\n$/);
+  assert.deepEqual(nft.scripts, ["delete table inet spa\n"]);
+  const asJson = await perform(flush, ["--json"], nft, HIDING, pidFileOf(null));
+  assert.equal(JSON.parse(asJson.stdout).hiding, "removed");
+});
+
+Deno.test("fw-flush opens nothing where it cannot tell whether a server runs", async () => {
+  const nft = fakeNft();
+  const pidFile = pidFileOf(new Error("Permission denied (os error 13)"));
+  const { status, stdout, stderr } = await perform(flush, [], nft, HIDING, pidFile);
+  assert.deepEqual([status, stdout, nft.scripts], [1, "", []]);
+  assert.match(
+    stderr,
+    /^spa: cannot tell whether a server needs what hides tcp\/22,udp\/53: .*\n$/,
+  );
+});
+
 Deno.test("both read the chains of the configuration, and stop when it is wrong", async () => {
   const config = "IPT_INPUT_ACCESS ACCEPT, filter, INPUT, 1, OTHER, 1;\n";
   const { stdout } = await perform(list, ["--json"], withOneRule(), config);
