@@ -132,8 +132,8 @@ packageTest("the package installs program, unit, user and files that only root r
   assert.match(system.read("/etc/passwd"), /^spa:.*:.*nologin$/m);
   assert.equal(system.mode("/var/lib/spa"), 0o700);
   for (const path of CONFIGURATION) assert.equal(system.mode(path), 0o600, path);
-  for (const path of ["/usr/share/doc/spa/copyright", "/usr/share/doc/spa/README.md"]) {
-    assert.ok(system.exists(path), path);
+  for (const path of ["copyright", "README.md", "docs/packaging.md"]) {
+    assert.ok(system.exists(`/usr/share/doc/spa/${path}`), path);
   }
 });
 
