@@ -1,11 +1,14 @@
 // libnftables: what the program nft does, in this process. Commands and answers are the same text;
 // see libnftables(3).
 
+import { type AskForRule, openRuleAsker } from "./netlink_rules.ts";
+
 const SYMBOLS = {
   nft_ctx_new: { parameters: ["u32"], result: "pointer" },
   nft_ctx_buffer_output: { parameters: ["pointer"], result: "i32" },
   nft_ctx_buffer_error: { parameters: ["pointer"], result: "i32" },
   nft_ctx_output_set_flags: { parameters: ["pointer", "u32"], result: "void" },
+  nft_ctx_set_dry_run: { parameters: ["pointer", "bool"], result: "void" },
   nft_run_cmd_from_buffer: { parameters: ["pointer", "buffer"], result: "i32" },
   runOnOtherThread: {
     name: "nft_run_cmd_from_buffer",
@@ -29,6 +32,13 @@ const OUTPUT_FLAGS = {
 /** How an answer is written, by nft's options of these names. */
 export type NftOutput = keyof typeof OUTPUT_FLAGS;
 
+/**
+ * How commands are run. `apart`: on a thread of their own, beside which packets keep coming.
+ * `at once`: by this thread, for what takes the kernel but a fraction of a millisecond. `check`: as
+ * `apart`, but the kernel only tells whether it would take them, and changes nothing.
+ */
+export type NftManner = "apart" | "at once" | "check";
+
 /** What became of commands. */
 export interface NftAnswer {
   readonly ok: boolean;
@@ -42,10 +52,11 @@ export interface Nftables {
   /**
    * Runs commands as one transaction, after those that were given before.
    *
-   * @param brief they take the kernel but a fraction of a millisecond, so that this thread runs them
-   *   at once; others get a thread of their own, beside which packets keep coming
+   * @param manner `apart` by default
    */
-  run(commands: string, output: readonly NftOutput[], brief?: boolean): Promise<NftAnswer>;
+  run(commands: string, output: readonly NftOutput[], manner?: NftManner): Promise<NftAnswer>;
+  /** Tells at once whether a rule is in force; null where only a check of its deletion can tell. */
+  readonly hasRule: AskForRule;
 }
 
 /**
@@ -67,14 +78,15 @@ export function openNftables(): Nftables | null {
   async function answer(
     commands: string,
     output: readonly NftOutput[],
-    brief: boolean,
+    manner: NftManner,
   ): Promise<NftAnswer> {
     nft.nft_ctx_output_set_flags(
       context,
       output.reduce((sum, name) => sum | OUTPUT_FLAGS[name], 0),
     );
+    nft.nft_ctx_set_dry_run(context, manner === "check");
     text = encoder.encode(`${commands}\0`);
-    const status = brief
+    const status = manner === "at once"
       ? nft.nft_run_cmd_from_buffer(context, text)
       : await nft.runOnOtherThread(context, text);
     const result = {
@@ -96,9 +108,10 @@ export function openNftables(): Nftables | null {
   }
 
   return {
-    run(commands, output, brief = false) {
+    hasRule: openRuleAsker() ?? (() => null),
+    run(commands, output, manner = "apart") {
       // A context takes one command at a time.
-      const result = last.then(() => answer(commands, output, brief));
+      const result = last.then(() => answer(commands, output, manner));
       last = result.catch(() => {});
       return result;
     },

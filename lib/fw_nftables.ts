@@ -8,7 +8,6 @@ import {
   type FirewallRule,
   type ListedChain,
   type Plan,
-  type RemoveOutcome,
   type SetUpOutcome,
   type TearDownOutcome,
 } from "./fw_firewall.ts";
@@ -21,8 +20,9 @@ import {
   scriptCall,
   type Step,
 } from "./fw_nftables_calls.ts";
-import { deletionOf, elementScript, keyOf, type Presence } from "./fw_nftables_elements.ts";
+import { elementScript, identityOf, type Presence } from "./fw_nftables_elements.ts";
 import { type ElementConfig, elementsOf } from "./fw_nftables_grant.ts";
+import { closeElements, listGrants, missingElements } from "./fw_nftables_listing.ts";
 import {
   choosePlaces,
   describePlace,
@@ -30,10 +30,10 @@ import {
   type Place,
   type PlaceConfig,
 } from "./fw_nftables_place.ts";
-import type { Ruleset } from "./fw_nftables_ruleset.ts";
+import { areInForce, type Guards, readGuards } from "./fw_nftables_guard.ts";
+import { type Ruleset, sameTable } from "./fw_nftables_ruleset.ts";
 import {
   isThere,
-  jumpOf,
   type Layout,
   removalScript,
   setsThere,
@@ -49,7 +49,7 @@ export interface NftablesConfig extends PlaceConfig, ElementConfig {
   readonly FLUSH_IPT_AT_EXIT: boolean;
 }
 
-const JUMP_GONE = "the jump to our chain is gone";
+const RULES_GONE = "rules of ours are gone";
 
 /** How often elements that come and go between looking and putting them in are looked for again. */
 const ATTEMPTS = 3;
@@ -73,6 +73,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
   const hooks = hooksFor(config);
   const describe = (layout: Layout): string[] => describeLayout(layout, config);
   let layout: Layout | null = null;
+  let guards: Guards = new Map();
 
   function layoutOf(places: readonly Place[]): Layout {
     const tableFor = (hook: PlacedSet["hook"]) =>
@@ -94,6 +95,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     const [result] = yield [scriptCall(program, script)];
     if (result?.status !== 0) return { ok: false, reason: explain(program, script, result) };
     layout = found.layout;
+    guards = yield* readGuards(program, attachedOf(found.layout));
     return found;
   }
 
@@ -127,7 +129,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
       .map(homeOf);
     const lines = describe(done.layout);
     const moved = before === null || describe(before).join() !== lines.join();
-    const repaired = lost.length > 0 || moved || first.reason === JUMP_GONE ? lines : [];
+    const repaired = lost.length > 0 || moved || first.reason === RULES_GONE ? lines : [];
     const second = yield* addWhateverIsThere(rules.map((rule) => placed(rule, done.layout)));
     if (second.ok) return { ok: true, repaired, lost };
     const blames = second.status === 1 ? "rules" : "firewall";
@@ -157,19 +159,12 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     return last;
   }
 
-  /** In chains of somebody else, the same call looks whether the jumps are still there. */
+  /** In chains of somebody else, rules of ours may have gone without the sets. */
   function* addElements(rules: ReadonlyMap<FirewallRule, Presence>): Plan<Addition> {
     if (layout === null) {
       return { ok: false, reason: "nothing is set up", status: 1, surprised: false };
     }
-    const elements = [...rules].flatMap(([rule, presence]) => elementScript(rule, presence));
-    const attached = layout.places.filter(({ kind }) => kind === "attached");
-    const used = attached.filter(({ hook }) =>
-      layout?.sets.some((set) => set.hook === hook && rules.keys().some((rule) => holds(set, rule)))
-    );
-    // `list chain` would fetch all elements of the table's sets, and with JSON nft takes no script.
-    const looks = [...new Set(used.map(({ table }) => `list ruleset ${table.family}`))];
-    const script = [...elements, ...looks];
+    const script = [...rules].flatMap(([rule, presence]) => elementScript(rule, presence));
     const [result] = yield [scriptCall(program, script)];
     if (result?.status !== 0) {
       const reason = explain(program, script, result);
@@ -178,8 +173,13 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
       const surprised = surprise.test(result?.stderr ?? "");
       return { ok: false, reason, status: result?.status ?? 127, surprised };
     }
-    if (used.every(({ hook }) => result.stdout.includes(jumpOf(hook)))) return { ok: true };
-    return { ok: false, reason: JUMP_GONE, status: 1, surprised: false };
+    const used = attachedOf(layout).filter((place) =>
+      layout?.sets.some((set) =>
+        servedBy(set, place) && rules.keys().some((rule) => holds(set, rule))
+      )
+    );
+    if (yield* areInForce(program, used, guards)) return { ok: true };
+    return { ok: false, reason: RULES_GONE, status: 1, surprised: false };
   }
 
   /** Changes what is in force by a script for it. */
@@ -193,57 +193,9 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     return { ok: false, reason: explain(program, script, result) };
   }
 
-  /** Those that end just now make the whole transaction fail, so that who is there is looked up. */
-  function* close(rules: readonly FirewallRule[]): Plan<RemoveOutcome> {
-    let present = rules;
-    let reason = "";
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const missing = rules.filter((rule) => !present.includes(rule));
-      const script = present.map(deletionOf);
-      const [result] = script.length === 0 ? [] : yield [scriptCall(program, script)];
-      if (script.length === 0 || result?.status === 0) {
-        return { removed: present, missing, failed: [], reason: "" };
-      }
-      reason = explain(program, script, result);
-      const listed = yield* list();
-      if (listed.some(({ problem }) => problem !== null)) break;
-      const there = new Set(listed.flatMap((chain) => chain.rules).map(identityOf));
-      present = rules.filter((rule) => there.has(identityOf(rule)));
-    }
-    const missing = rules.filter((rule) => !present.includes(rule));
-    return { removed: [], missing, failed: present, reason };
-  }
-
   function* list(): Plan<readonly ListedChain[]> {
-    const found = yield* readRuleset(program);
-    if (!found.ok) {
-      const sets = layout?.sets ?? setsFor(config, () => config.NFT_ATTACH?.[0] ?? OWN_TABLE);
-      return sets.map(({ table, name: chain }) => ({
-        table: `${table.family} ${table.table}`,
-        chain,
-        exists: false,
-        problem: found.reason,
-        rules: [],
-      }));
-    }
-    return yield* listSets(program, setsThere(found.ruleset));
-  }
-
-  /** Asks for few elements by their keys, which takes no longer in a full set. */
-  function* missing(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]> {
-    if (rules.length > FEW_ELEMENTS) {
-      const chains = yield* list();
-      if (chains.some(({ problem }) => problem !== null)) return [];
-      const there = new Set(chains.flatMap((chain) => chain.rules).map(identityOf));
-      return rules.filter((rule) => !there.has(identityOf(rule)));
-    }
-    const results = yield rules.map(({ table, chain, text }) =>
-      scriptCall(program, [`get element ${table} ${chain} { ${keyOf(text)} }`])
-    );
-    return rules.filter((_, index) => {
-      const result = results[index];
-      return result !== undefined && result.status !== 0 && NO_ELEMENT.test(result.stderr);
-    });
+    const known = layout?.sets ?? setsFor(config, () => config.NFT_ATTACH?.[0] ?? OWN_TABLE);
+    return yield* listGrants(program, known);
   }
 
   return {
@@ -264,8 +216,8 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     *remove(rules) {
       return { removed: rules, missing: [], failed: [], reason: "" };
     },
-    close,
-    missing,
+    close: (rules) => closeElements(program, rules, list),
+    missing: (rules) => missingElements(program, rules, list),
     endGrants: () =>
       change((ruleset) =>
         setsThere(ruleset).map((set) => `flush ${isMap(set) ? "map" : "set"} ${homeOf(set)}`)
@@ -280,11 +232,6 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
   };
 }
 
-/** What the kernel says of an element that is not there. */
-const NO_ELEMENT = /No such file|does not exist/;
-/** So many elements are asked for one by one; each may take a process. */
-const FEW_ELEMENTS = 8;
-
 function describeLayout({ places, sets }: Layout, config: PlaceConfig): string[] {
   const translates = sets.some(({ action }) => action !== "accept");
   const lines = places.flatMap((place) => describePlace(place, config));
@@ -298,6 +245,15 @@ function homeOf({ table, name }: PlacedSet): string {
   return `${table.family} ${table.table} ${name}`;
 }
 
+/** The places in chains of somebody else. */
+function attachedOf({ places }: Layout): Place[] {
+  return places.filter(({ kind }) => kind === "attached");
+}
+
+function servedBy(set: PlacedSet, { hook, table }: Place): boolean {
+  return set.hook === hook && sameTable(set.table, table);
+}
+
 /** The rule in the table where its set is now. */
 function placed(rule: FirewallRule, { sets }: Layout): FirewallRule {
   const home = sets.find(({ name }) => name === rule.chain)?.table;
@@ -306,11 +262,4 @@ function placed(rule: FirewallRule, { sets }: Layout): FirewallRule {
 
 function holds({ name, table }: PlacedSet, rule: FirewallRule): boolean {
   return rule.chain === name && rule.table === `${table.family} ${table.table}`;
-}
-
-/** Two of the same cannot be in a map. */
-function identityOf(
-  { table, chain, text }: Pick<FirewallRule, "table" | "chain" | "text">,
-): string {
-  return `${table} ${chain} ${keyOf(text)}`;
 }

@@ -56,6 +56,16 @@ export function scriptCall(program: string, script: readonly string[]): Firewall
   return { call, echo: script.map((line) => `${program} ${line}`) };
 }
 
+/** A call that tells by its status whether the kernel would make changes, and makes none. */
+export function checkingCall(program: string, script: readonly string[]): FirewallCall {
+  const { call } = scriptCall(program, script);
+  const options = ["--check", ...call.args];
+  return {
+    call: { ...call, args: options },
+    echo: script.map((line) => `${program} --check ${line}`),
+  };
+}
+
 /** One line that says why a call failed. */
 export function explain(
   program: string,

@@ -19,6 +19,13 @@ export function keyOf(text: string): string {
   return text.split(LEADS_TO)[0] ?? text;
 }
 
+/** One text for an element, whatever it leads to: two of the same cannot be in a map. */
+export function identityOf(
+  { table, chain, text }: Pick<FirewallRule, "table" | "chain" | "text">,
+): string {
+  return `${table} ${chain} ${keyOf(text)}`;
+}
+
 /** What is known of an element before it is put in. */
 export type Presence =
   /** It is not expected: should it be there, the kernel refuses the whole transaction. */

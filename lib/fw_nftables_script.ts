@@ -29,7 +29,7 @@ export interface Layout {
 }
 
 /** Our chain in a table of somebody else. */
-function attachedChain(hook: FilterHook): string {
+export function attachedChain(hook: FilterHook): string {
   return `spa_${hook}`;
 }
 const ATTACHED_CHAINS: readonly string[] = (["input", "forward", "output"] as const)
@@ -38,8 +38,7 @@ const ATTACHED_CHAINS: readonly string[] = (["input", "forward", "output"] as co
 /** The comment of the jumps to them, by which we know them again. */
 const JUMP_COMMENT = "spa: single packet authorization";
 
-/** The jump of a hook, as nft reads and lists it. */
-export function jumpOf(hook: FilterHook): string {
+function jumpOf(hook: FilterHook): string {
   return `jump ${attachedChain(hook)} comment "${JUMP_COMMENT}"`;
 }
 
@@ -179,9 +178,14 @@ export function removalScript(
   });
 }
 
-function isOurJump({ comment, statements }: NftRule): boolean {
+function isOurJump(rule: NftRule): boolean {
+  return ATTACHED_CHAINS.some((chain) => isJumpTo(rule, chain));
+}
+
+/** Whether a rule is a jump of ours to one of our chains. */
+export function isJumpTo({ comment, statements }: NftRule, chain: string): boolean {
   return comment === JUMP_COMMENT &&
-    statements.some(({ jump }) => isRecord(jump) && ATTACHED_CHAINS.includes(String(jump.target)));
+    statements.some(({ jump }) => isRecord(jump) && jump.target === chain);
 }
 
 /** Sets of our names that are in a table. */

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import type { Nftables } from "../ffi/libnftables.ts";
 import type { AccessGrant, FirewallGrant, NatGrant, NatTerms } from "../lib/auth_grant.ts";
 import type { Plan } from "../lib/fw_firewall.ts";
 import { type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
@@ -16,7 +17,6 @@ import {
 } from "../lib/fw_nftables_ruleset.ts";
 import { elementScript, parseElements } from "../lib/fw_nftables_elements.ts";
 import { elementsOf } from "../lib/fw_nftables_grant.ts";
-import { jumpOf } from "../lib/fw_nftables_script.ts";
 import { hooksFor, type PlacedSet, setsFor } from "../lib/fw_nftables_sets.ts";
 import type { Native, ProgramCall, ProgramResult } from "../lib/host.ts";
 import { ipFromValue } from "../lib/net_address.ts";
@@ -358,8 +358,8 @@ function fakeNft(objects: readonly Json[]): {
   scripts: string[];
   refuse: RegExp | null;
   reason: string;
-  /** Whether our jumps are in the chains. */
-  jumps: boolean;
+  /** Whether what our scripts put in is there. */
+  intact: boolean;
   run(call: ProgramCall): ProgramResult;
 } {
   return {
@@ -367,9 +367,15 @@ function fakeNft(objects: readonly Json[]): {
     scripts: [],
     refuse: null,
     reason: "No such file or directory",
-    jumps: false,
+    intact: true,
     run(call) {
-      if (call.stdin === undefined) return { status: 0, stdout: json(this.objects), stderr: "" };
+      if (call.stdin === undefined) {
+        const objects = this.intact ? [...this.objects, ...ourRules(this.scripts)] : this.objects;
+        return { status: 0, stdout: json(objects), stderr: "" };
+      }
+      if (call.args.includes("--check")) {
+        return { status: this.intact ? 0 : 1, stdout: "", stderr: "" };
+      }
       const lines = call.stdin.split("\n");
       const bad = lines.findIndex((line) => this.refuse?.test(line));
       if (bad >= 0) {
@@ -377,10 +383,24 @@ function fakeNft(objects: readonly Json[]): {
         return { status: 1, stdout: "", stderr };
       }
       this.scripts.push(call.stdin);
-      const hooks = ["input", "forward"] as const;
-      return { status: 0, stdout: this.jumps ? hooks.map(jumpOf).join("\n") : "", stderr: "" };
+      return { status: 0, stdout: "", stderr: "" };
     },
   };
+}
+
+/** The chains and rules that scripts have put in, in no order. */
+function ourRules(scripts: readonly string[]): Json[] {
+  const lines = scripts.flatMap((script) => script.split("\n"));
+  return lines.flatMap((line, index): Json[] => {
+    const added = /^add chain (\S+) (\S+) (spa_\S+)$/.exec(line);
+    if (added !== null) return chain(added.slice(1).join(" "));
+    const [, family, table, name, expression = ""] =
+      /^(?:add|insert) rule (\S+) (\S+) (\S+) (.*)$/.exec(line) ?? [];
+    if (name === undefined) return [];
+    const [, target, comment] = /^jump (\S+) comment "(.*)"$/.exec(expression) ?? [];
+    const expr = target === undefined ? [match(line, "@set"), ACCEPT] : [{ jump: { target } }];
+    return [{ rule: { family, table, chain: name, handle: 100 + index, comment, expr } }];
+  });
 }
 
 function follow<T>(plan: Plan<T>, run: (call: ProgramCall) => ProgramResult): T {
@@ -571,7 +591,6 @@ Deno.test("an element of a map that leads elsewhere is replaced, and one that ha
     assert.deepEqual(call.args, ["--json", "list", "map", "inet", "spa", "spa_dnat4"]);
     return { status: 0, stdout: json([{ map: { elem: elements } }]), stderr: "" };
   };
-  nft.jumps = true;
   nft.scripts.length = 0;
   answers.push(fails("File exists"), lists(...elem), fails("No such file or directory"), lists());
   assert.deepEqual(follow(planner.add(choice.rules), run), { ok: true, repaired: [], lost: [] });
@@ -595,7 +614,6 @@ Deno.test("a grant opens where the chain is now, if another table has it since t
   assert(choice.ok);
   nft.objects = base("inet firewall in", "drop");
   nft.refuse = /element inet filter/;
-  nft.jumps = true;
   nft.scripts.length = 0;
   const outcome = follow(planner.add(choice.rules), run);
   assert.deepEqual(outcome.ok && outcome.repaired, [
@@ -691,24 +709,28 @@ Deno.test("nft's calls go to libnftables where it is there and NFT_EXE names no 
   const list = { program: NFT_PROGRAM, args: ["--json", "--terse", "list", "ruleset"] };
   const script = { program: NFT_PROGRAM, args: ["--terse", "-f", "-"], stdin: "add table ip t\n" };
   const slow = { ...script, stdin: "add table ip t\ndelete table ip t\n" };
+  const check = { ...script, args: ["--check", ...script.args] };
   const other = { program: "/usr/sbin/iptables", args: ["-S"] };
   const cases: [exe: string | null, installed: boolean, expected: string[]][] = [
     [null, true, [
-      "json,terse: list ruleset",
+      "json,terse apart: list ruleset",
       "terse at once: add table ip t\n",
-      "terse: add table ip t\ndelete table ip t\n",
+      "terse apart: add table ip t\ndelete table ip t\n",
+      "terse check: add table ip t\n",
       "ran iptables -S",
     ]],
     [null, false, [
       "ran nft --json --terse list ruleset",
       "ran nft --terse -f -",
       "ran nft --terse -f -",
+      "ran nft --check --terse -f -",
       "ran iptables -S",
     ]],
     [NFT_PROGRAM, true, [
       "ran nft --json --terse list ruleset",
       "ran nft --terse -f -",
       "ran nft --terse -f -",
+      "ran nft --check --terse -f -",
       "ran iptables -S",
     ]],
   ];
@@ -719,18 +741,50 @@ Deno.test("nft's calls go to libnftables where it is there and NFT_EXE names no 
       return Promise.resolve({ status: 0, stdout: "", stderr: "" });
     };
     const library = {
-      run: (commands: string, output: readonly string[], brief = false) => {
-        seen.push(`${output.join()}${brief ? " at once" : ""}: ${commands}`);
+      hasRule: () => assert.fail("asked for a rule"),
+      run: (commands: string, output: readonly string[], manner = "apart") => {
+        seen.push(`${output.join()} ${manner}: ${commands}`);
         return Promise.resolve({ ok: false, output: "", error: "Error: no" });
       },
     };
     const native = (): Promise<Native> =>
       Promise.resolve({ openNftables: () => installed ? library : null } as unknown as Native);
     const runner = nftRunner({ run, native }, exe);
-    for (const call of [list, script, slow, other]) {
+    for (const call of [list, script, slow, check, other]) {
       const { status } = await runner.run(call);
       assert.equal(status, exe === null && installed && call !== other ? 1 : 0);
     }
     assert.deepEqual(seen, expected);
+  }
+});
+
+Deno.test("a check of our rules asks the kernel for them, and makes one where it does not say", async () => {
+  const rule = (handle: number): string => `delete rule ip t c handle ${handle}\n`;
+  const cases: [script: string, expected: "there" | "gone" | "checked"][] = [
+    [rule(1) + rule(2), "there"],
+    [rule(1) + rule(10), "gone"],
+    [rule(1) + rule(9), "checked"],
+    [rule(9) + rule(10), "gone"],
+    [`${rule(1)}delete table ip t\n`, "checked"],
+  ];
+  for (const [stdin, expected] of cases) {
+    let checked = false;
+    const library: Nftables = {
+      hasRule: ({ family, table, chain, handle }) => {
+        assert.equal(`${family} ${table} ${chain}`, "ip t c");
+        return handle === 9 ? null : handle < 9;
+      },
+      run: (_, output, manner) => {
+        assert.deepEqual([output, manner], [["terse"], "check"]);
+        checked = true;
+        return Promise.resolve({ ok: true, output: "", error: "" });
+      },
+    };
+    const native = (): Promise<Native> =>
+      Promise.resolve({ openNftables: () => library } as unknown as Native);
+    const runner = nftRunner({ run: () => assert.fail("ran a program"), native }, null);
+    const args = ["--check", "--terse", "-f", "-"];
+    const { status } = await runner.run({ program: NFT_PROGRAM, args, stdin });
+    assert.equal(checked ? "checked" : status === 0 ? "there" : "gone", expected, stdin);
   }
 });
