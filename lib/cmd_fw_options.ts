@@ -7,6 +7,7 @@ import { createUi, EXIT } from "./cmd_ui.ts";
 import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import { formatProblem } from "./conf_problem.ts";
 import type { Host } from "./host.ts";
+import { settleAuto } from "./serve_auto.ts";
 import { createConfigReader } from "./serve_config.ts";
 import { createLog, type Log } from "./serve_log.ts";
 
@@ -101,5 +102,6 @@ export async function runFirewallCommand(
   for (const problem of server.problems) host.stderr(`${formatProblem(problem)}\n`);
   if (server.hasErrors) return EXIT.failed;
   const log = createLog(server.verbosity, (_, text) => host.stderr(`${text}\n`));
-  return await command.act(server.config, log, has, operands);
+  const { config } = await settleAuto(host, log, server.config);
+  return await command.act(config, log, has, operands);
 }

@@ -12,6 +12,7 @@ import type { ServerConfig } from "./conf_fwknopd_variables.ts";
 import { formatProblem } from "./conf_problem.ts";
 import { parseWholeNumber } from "./conf_values.ts";
 import { type Host, reasonOf } from "./host.ts";
+import { settleAuto } from "./serve_auto.ts";
 import { CaptureError } from "./serve_capture.ts";
 import {
   type ConfigReader,
@@ -102,10 +103,12 @@ async function runConfigured(
   }
   if (options.has("fw-list") || options.has("fw-list-all")) {
     const log = await openLog(host, server, false, false);
-    return await listFirewall(host, config, log, { all: options.has("fw-list-all") });
+    const settled = await settleAuto(host, log, config);
+    return await listFirewall(host, settled.config, log, { all: options.has("fw-list-all") });
   }
   if (options.has("fw-flush")) {
-    return await flushFirewall(host, config, await openLog(host, server, false, false));
+    const log = await openLog(host, server, false, false);
+    return await flushFirewall(host, (await settleAuto(host, log, config)).config, log);
   }
 
   const whole = reader.readAccess(server);
@@ -129,7 +132,8 @@ async function runConfigured(
   await warnOfLocale(host, config, log);
   if (checkOnly) {
     reader.makeRunDirectory(config, log, true);
-    for (const line of await checkConfiguredFirewall(host, log, whole)) log.info(line);
+    const settled = await settleFirewall(host, log, whole);
+    for (const line of await checkConfiguredFirewall(host, log, settled)) log.info(line);
     log.info("Configs parsed, exiting.");
     return EXIT.done;
   }
@@ -155,9 +159,12 @@ async function runConfigured(
     return await serveGateway({
       host,
       log,
-      settings: whole,
+      settings: await settleFirewall(host, log, whole),
       options: gatewayOptions,
-      reload: () => Promise.resolve(readAgain(reader, log)),
+      reload: async () => {
+        const again = readAgain(reader, log);
+        return again === null ? null : await settleFirewall(host, log, again);
+      },
       ready: async () => {
         if (inDaemon) await detachFromTerminal(host);
         tell("ready");
@@ -181,6 +188,13 @@ function readAgain(reader: ConfigReader, log: Log): Configuration | null {
   const whole = reader.readAccess(reader.readServer());
   for (const problem of whole.problems) log[problem.severity](formatProblem(problem));
   return whole.hasErrors ? null : whole;
+}
+
+/** The configuration with the firewall that `auto` stands for, of which the log is told. */
+async function settleFirewall(host: Host, log: Log, whole: Configuration): Promise<Configuration> {
+  const { config, line } = await settleAuto(host, log, whole.config);
+  if (line !== null) log.info(line);
+  return { ...whole, config };
 }
 
 function commandLineVariables(options: ServeArguments): ServeArguments["variables"] {

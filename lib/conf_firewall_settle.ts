@@ -45,16 +45,23 @@ export function settleFirewall(config: ServerConfig, settings: Settings): Server
 
 /** FIREWALL_EXE tells as much as the builds of fwknopd do, which have one firewall each. */
 function settledType(
-  { FIREWALL_TYPE: type, FIREWALL_EXE }: ServerConfig,
+  config: ServerConfig,
   settings: Settings,
 ): FirewallType {
+  const { FIREWALL_TYPE: type, FIREWALL_EXE } = config;
   if (settings.has("FIREWALL_TYPE") && type !== "auto") return type;
   if (settings.has("FIREWALL_EXE")) return firewallOfProgram(FIREWALL_EXE);
   if (type !== "auto") return type;
+  if (placesGrants(config)) return "nftables";
   for (const [owner, names] of Object.entries(VARIABLES_OF)) {
     if (settings.keys().some((name) => names.test(name))) return owner as keyof typeof VARIABLES_OF;
   }
   return "auto";
+}
+
+/** Whether it is said where nftables takes its grants. */
+function placesGrants({ NFT_ATTACH, NFT_MARK, ENABLE_DEFAULT_DROP }: ServerConfig): boolean {
+  return NFT_ATTACH !== null || NFT_MARK !== null || ENABLE_DEFAULT_DROP.length > 0;
 }
 
 function commonNames(type: FirewallType, config: ServerConfig): Partial<ServerConfig> {

@@ -154,7 +154,12 @@ export interface UpkeepOutcome {
 
 /** Whether grants could open in what is in force now. */
 export type CheckOutcome =
-  | { readonly ok: true; readonly lines: readonly string[] }
+  | {
+    readonly ok: true;
+    readonly lines: readonly string[];
+    /** What may keep grants from opening, or leaves services open to all; none by default. */
+    readonly warnings?: readonly string[];
+  }
   | { readonly ok: false; readonly reason: string };
 
 /** One firewall, planned. All functions are pure: what they need to know, their plans ask for. */

@@ -49,7 +49,7 @@ function withOrWithoutNat(config: IptablesConfig, programs: IptablesPrograms): I
     if (outcome.ok) return outcome;
     const less = yield* plain.check();
     if (!less.ok) return outcome;
-    return { ok: true, lines: [`IPv6: NAT is not available: ${outcome.reason}`] };
+    return { ...less, warnings: [`NAT is not available: ${outcome.reason}`] };
   }
 
   function* tearDown(): Plan<TearDownOutcome> {

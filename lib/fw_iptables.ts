@@ -97,7 +97,12 @@ export function familyPlanner(config: IptablesConfig, programs: IptablesPrograms
     flushAtStart: config.FLUSH_IPT_AT_INIT,
     flushAtExit: config.FLUSH_IPT_AT_EXIT,
     newestFirst: config.ENABLE_RULE_PREPEND,
-    check: () => checkChains(programs, chains, config.FLUSH_IPT_AT_INIT),
+    *check() {
+      const outcome = yield* checkChains(programs, chains, config.FLUSH_IPT_AT_INIT);
+      if (!outcome.ok) return outcome;
+      const { from, to } = config.IPT_INPUT_ACCESS;
+      return { ok: true, lines: [`iptables: grants are accepted in chain ${to} of ${from}`] };
+    },
     *setUp(flush) {
       const done = yield* setUpChains(programs, needs, flush);
       endsInKernel = done.endsInKernel;

@@ -81,7 +81,8 @@ export function readingCall(programs: IptablesPrograms, args: readonly string[])
 
 /** One line that says why a call failed, from what it wrote. */
 export function explainFailure(call: ProgramCall, result: ProgramResult | undefined): string {
-  const silent = startFailure(call.program, result) ?? whyUnanswered(call.program, result);
+  const silent = startFailure(call.program, result, "iptables") ??
+    whyUnanswered(call.program, result);
   if (silent !== null) return silent;
   const lines = (result?.stderr ?? "").split("\n").map((line) => line.trim())
     .filter((line) => line !== "" && !/^(#|Try `|Error occurred at line|Perhaps )/.test(line));

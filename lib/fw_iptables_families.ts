@@ -54,9 +54,12 @@ export function bothFamilies(
   function* check(): Plan<CheckOutcome> {
     const [one, other] = yield* together(ipv4.check(), ipv6.check());
     if (!one.ok) return one;
-    if (other.ok) return { ok: true, lines: [...one.lines, ...other.lines] };
+    if (other.ok) {
+      const warnings = (other.warnings ?? []).map((line) => `IPv6: ${line}`);
+      return { ok: true, lines: one.lines, warnings: [...one.warnings ?? [], ...warnings] };
+    }
     if (needsIpv6) return { ok: false, reason: `${ipv6.name}: ${other.reason}` };
-    return { ok: true, lines: [...one.lines, noAccess(other.reason)] };
+    return { ...one, warnings: [...one.warnings ?? [], noAccess(other.reason)] };
   }
 
   function* tearDown(): Plan<TearDownOutcome> {

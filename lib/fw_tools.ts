@@ -36,18 +36,26 @@ const PACKAGE_OF: Readonly<Record<string, string>> = {
 /**
  * One line for a program that could not be started, which the host tells by the system's complaint
  * and status 127; null for one that was.
+ *
+ * @param owner the package that has it; null for an unknown one
  */
-export function startFailure(program: string, result: ProgramResult | undefined): string | null {
+export function startFailure(
+  program: string,
+  result: ProgramResult | undefined,
+  owner: string | null = packageOf(program),
+): string | null {
   const complaint = result?.status === 127 ? result.stderr.trim() : "";
   if (!complaint.startsWith(`${program}: `)) return null;
   const why = complaint.slice(program.length + 2).replace(/^Failed to spawn '.*?': /, "")
     .replace(/ \(os error \d+\)$/, "");
   if (!/^(?:entity not found|No such file)/.test(why)) return `cannot run ${program}: ${why}`;
+  const where = owner === null ? "is it installed?" : `install the package ${owner}`;
+  return `${program} is not there; ${where}`;
+}
+
+function packageOf(program: string): string | null {
   const name = program.slice(program.lastIndexOf("/") + 1);
-  const owner = /^ip6?tables/.test(name) ? "iptables" : PACKAGE_OF[name];
-  return `${program} is not there; ${
-    owner === undefined ? "is it installed?" : `install the package ${owner}`
-  }`;
+  return PACKAGE_OF[name] ?? (/^ip6?tables/.test(name) ? "iptables" : null);
 }
 
 /**

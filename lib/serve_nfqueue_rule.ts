@@ -10,9 +10,9 @@ import {
 import type { Host } from "./host.ts";
 import type { Firewall } from "./serve_firewall.ts";
 import type { Log } from "./serve_log.ts";
+import type { Files } from "./serve_machine.ts";
 import {
   choosePlanner,
-  type Files,
   type FirewallConfig,
   ip6tablesFor,
   restoreBeside,

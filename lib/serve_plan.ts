@@ -1,7 +1,7 @@
 // From a firewall's plan to programs that run: which planner a configuration asks for, and the
 // loop that feeds a plan the results of its calls.
 
-import { FIREWALL_PROGRAMS, type FirewallType } from "./conf_firewall.ts";
+import type { FirewallType } from "./conf_firewall.ts";
 import type { FirewallCall, FirewallPlanner, Plan } from "./fw_firewall.ts";
 import { commandPlanner } from "./fw_command.ts";
 import { type FirewalldConfig, firewalldPlanner } from "./fw_firewalld.ts";
@@ -15,14 +15,17 @@ import {
   iptablesPlanner,
   restoreProgram,
 } from "./fw_iptables.ts";
+import { type DoubtFacts, withDoubts } from "./fw_iptables_doubts.ts";
 import { bothFamilies } from "./fw_iptables_families.ts";
 import { type SetSettings, withSets } from "./fw_iptables_sets.ts";
 import { type NftablesConfig, nftablesPlanner } from "./fw_nftables.ts";
 import { NFT_PROGRAM } from "./fw_nftables_calls.ts";
 import { type PfConfig, pfPlanner } from "./fw_pf.ts";
+import type { Instruments } from "./fw_surroundings.ts";
 import { missingProgram, withModules } from "./fw_tools.ts";
 import type { Host, ProgramResult } from "./host.ts";
 import type { Log } from "./serve_log.ts";
+import { type Files, firewalldBackend, legacyTables, takesIpv6 } from "./serve_machine.ts";
 import { nftRunner } from "./serve_nft.ts";
 
 /** What chooses and tunes the firewall, by its variables' names. */
@@ -39,46 +42,19 @@ export interface FirewallConfig
   readonly IPSET_EXE: string | null;
 }
 
-/** The files that tell which firewall there is. */
-export type Files = Pick<Host, "stat" | "readTextFile">;
-
-/** Names of the tables that iptables-legacy has in force, one a line; empty without any. */
-const LEGACY_TABLES = "/proc/net/ip_tables_names";
-/** What is there while firewalld runs: its pid file, or the control group of its service. */
-const FIREWALLD_SIGNS = [
-  "/run/firewalld.pid",
-  "/sys/fs/cgroup/system.slice/firewalld.service",
-  "/sys/fs/cgroup/systemd/system.slice/firewalld.service",
-];
-const FIREWALLD_CONFIG = "/etc/firewalld/firewalld.conf";
-
 /**
- * The planner that a configuration asks for; where its program is missing, one that only says so
+ * The planner that a configuration asks for, which `auto` does not before it is settled; where its program is missing, one that only says so
  * when it is to set up anything.
  */
 export function choosePlanner(host: Files, config: FirewallConfig): FirewallPlanner {
-  const settled = settleAuto(host, config);
-  const planner = plannerFor(host, settled);
+  const planner = plannerFor(host, config);
   if (planner.name === "command") return planner;
-  const program = planner.name === "nftables" ? settled.NFT_EXE : settled.FIREWALL_EXE;
+  const program = planner.name === "nftables" ? config.NFT_EXE : config.FIREWALL_EXE;
   // Without a slash it is looked up in PATH, by who runs it; nft may be but a library.
   if (program === null || !program.includes("/") || host.stat(program) !== null) {
     return withModules(planner);
   }
   return missingProgram(planner, program);
-}
-
-/**
- * `auto` is firewalld where that runs, else nftables where its program is installed and
- * iptables-legacy has no tables, else iptables.
- */
-function settleAuto(host: Files, config: FirewallConfig): FirewallConfig {
-  if (config.FIREWALL_TYPE !== "auto") return config;
-  if (FIREWALLD_SIGNS.some((path) => host.stat(path) !== null)) {
-    return { ...config, FIREWALL_TYPE: "firewalld", FIREWALL_EXE: FIREWALL_PROGRAMS.firewalld };
-  }
-  const nftables = host.stat(config.NFT_EXE ?? NFT_PROGRAM) !== null && !hasLegacyTables(host);
-  return { ...config, FIREWALL_TYPE: nftables ? "nftables" : "iptables" };
 }
 
 function plannerFor(host: Files, config: FirewallConfig): FirewallPlanner {
@@ -95,12 +71,18 @@ function plannerFor(host: Files, config: FirewallConfig): FirewallPlanner {
       return pfPlanner(config);
     case "command":
       return commandPlanner();
-    default:
-      return iptablesFor(host, config);
+    case "iptables":
+      return withDoubts(
+        iptablesFor(host, config),
+        instrumentsFor(host, config),
+        doubtFacts(host, config),
+      );
+    case "auto":
+      throw new TypeError("FIREWALL_TYPE auto is settled before a planner is chosen");
   }
 }
 
-function iptablesFor(host: Files, config: FirewallConfig): FirewallPlanner {
+function iptablesFor(host: Files, config: FirewallConfig): IptablesPlanner {
   const ipset = ipsetFor(host, config);
   const { FIREWALL_EXE: iptables } = config;
   const restore = restoreBeside(host, iptables);
@@ -137,51 +119,71 @@ export function restoreBeside(host: Files, iptables: string): string | null {
   return restore !== null && host.stat(restore) !== null ? restore : null;
 }
 
-/** Whether the kernel does without IPv6: 1, or no such file. */
-const IPV6_DISABLED = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
-
 /** The program for IPv6; null where there is none, or no IPv6. */
 export function ip6tablesFor(host: Files, config: FirewallConfig): string | null {
   if (!config.ENABLE_IP6TABLES) return null;
   if (config.IP6TABLES_EXE !== null) return config.IP6TABLES_EXE;
   const program = ip6tablesProgram(config.FIREWALL_EXE);
   if (program === null || host.stat(program) === null) return null;
-  return readIfThere(host, IPV6_DISABLED).trim() === "0" ? program : null;
+  return takesIpv6(host) ? program : null;
 }
 
-function hasLegacyTables(host: Files): boolean {
-  return readIfThere(host, LEGACY_TABLES).trim() !== "";
+/** The programs that read what iptables-legacy has in force; null where that is nothing. */
+export function legacyPrograms(host: Files): Pick<Instruments["filters"], "legacy4" | "legacy6"> {
+  const reader = (program: string, family: "ipv4" | "ipv6"): string | null =>
+    legacyTables(host, family).includes("filter") && host.stat(program) !== null ? program : null;
+  return {
+    legacy4: reader("/usr/sbin/iptables-legacy", "ipv4"),
+    legacy6: reader("/usr/sbin/ip6tables-legacy", "ipv6"),
+  };
 }
 
-function firewalldBackend(host: Files): "iptables" | "nftables" {
-  const text = readIfThere(host, FIREWALLD_CONFIG);
-  return /^\s*FirewallBackend\s*=\s*iptables\s*$/mi.test(text) ? "iptables" : "nftables";
+/** Those that tell whether grants of iptables can open, and hide anything. */
+function instrumentsFor(host: Files, config: FirewallConfig): Instruments {
+  const { FIREWALL_EXE: iptables } = config;
+  const nft = config.NFT_EXE ?? NFT_PROGRAM;
+  const ipv6 = ip6tablesFor(host, config);
+  return {
+    nft: host.stat(nft) === null ? null : nft,
+    iptables,
+    filters: { ipv4: iptables, ipv6, ...legacyPrograms(host) },
+  };
 }
 
-function readIfThere(host: Files, path: string): string {
-  try {
-    return host.readTextFile(path);
-  } catch {
-    return "";
-  }
+function doubtFacts(host: Files, config: FirewallConfig): DoubtFacts {
+  const mayDrop = (family: "ipv4" | "ipv6"): boolean =>
+    legacyTables(host, family).some((name) => name !== "filter" && name !== "nat");
+  const ipv6 = takesIpv6(host);
+  const lacks = ipv6 && config.ENABLE_IP6TABLES && ip6tablesFor(host, config) === null;
+  const lack = `No access over IPv6: there is no ip6tables beside ${config.FIREWALL_EXE};` +
+    " set IP6TABLES_EXE, or ENABLE_IP6TABLES N";
+  return {
+    ipv6,
+    legacyTables: { ipv4: mayDrop("ipv4"), ipv6: mayDrop("ipv6") },
+    warnings: lacks ? [lack] : [],
+  };
 }
 
 /**
  * Tells where grants would take effect, without changing anything.
  *
+ * @param log gets warnings of what may keep grants from opening, or hides nothing
  * @returns lines for the log; none from a firewall that has but one place
  * @throws an `Error` with one line for the operator, where no grant could open
  */
 export async function checkFirewall(
   host: Host,
-  log: Pick<Log, "debug" | "verbosity">,
+  log: Pick<Log, "debug" | "verbosity" | "warning">,
   config: FirewallConfig,
 ): Promise<readonly string[]> {
   const planner = choosePlanner(host, config);
   if (planner.check === undefined) return [];
   if (host.uid !== 0) return [`${planner.name}: only root can tell whether grants would open`];
   const outcome = await runPlan(nftRunner(host, config.NFT_EXE), log, planner.check());
-  if (outcome.ok) return outcome.lines;
+  if (outcome.ok) {
+    for (const line of outcome.warnings ?? []) log.warning(line);
+    return outcome.lines;
+  }
   throw new Error(`cannot use ${planner.name}: ${outcome.reason}`);
 }
 

@@ -23,7 +23,6 @@ import { ipFromValue } from "../lib/net_address.ts";
 import { createFirewall } from "../lib/serve_firewall.ts";
 import { createLog } from "../lib/serve_log.ts";
 import { nftRunner } from "../lib/serve_nft.ts";
-import { choosePlanner } from "../lib/serve_plan.ts";
 import { DEFAULT_CONFIG } from "./fake_iptables.ts";
 import {
   ACCEPT,
@@ -677,32 +676,6 @@ Deno.test("a later end replaces an earlier one, an earlier one changes nothing",
   const told = lines.filter((line) => /access rule/.test(line)).map((line) => line.split(" ")[0]);
   assert.deepEqual(told, ["Added", "Extended"]);
   await firewall.stop();
-});
-
-Deno.test("choosePlanner() takes nftables where it is asked for, or `auto` finds it alone", () => {
-  const cases: [
-    type: "auto" | "iptables" | "nftables",
-    nft: boolean,
-    legacy: string,
-    name: string,
-  ][] = [
-    ["iptables", true, "", "iptables"],
-    ["nftables", false, "filter\n", "nftables"],
-    ["auto", true, "", "nftables"],
-    ["auto", false, "", "iptables"],
-    ["auto", true, "filter\n", "iptables"],
-  ];
-  for (const [FIREWALL_TYPE, nft, legacy, name] of cases) {
-    const info = { isFile: true, isDirectory: false, isSymlink: false, mode: 0, uid: 0, size: 0 };
-    const host = {
-      stat: (path: string) => path === NFT_PROGRAM && nft ? info : null,
-      readTextFile: (path: string) => {
-        if (path === "/proc/net/ip_tables_names") return legacy;
-        throw new Error("No such file or directory");
-      },
-    };
-    assert.equal(choosePlanner(host, { ...DEFAULT_CONFIG, FIREWALL_TYPE }).name, name);
-  }
 });
 
 Deno.test("nft's calls go to libnftables where it is there and NFT_EXE names no program", async () => {

@@ -32,18 +32,11 @@ const ALL_PROGRAMS = {
   "/usr/sbin/nft": "",
   "/usr/bin/firewall-cmd": "",
 };
-const LEGACY = "/proc/net/ip_tables_names";
-const SERVICE = "/sys/fs/cgroup/system.slice/firewalld.service";
 
-Deno.test("auto is firewalld where it runs, nftables unless iptables-legacy is in force, else iptables", () => {
+Deno.test("a planner is that of FIREWALL_TYPE, whatever else runs", () => {
   const cases: [type: FirewallType, files: Record<string, string>, name: string][] = [
-    ["auto", ALL_PROGRAMS, "nftables"],
-    ["auto", { ...ALL_PROGRAMS, [SERVICE]: "" }, "firewalld"],
-    ["auto", { ...ALL_PROGRAMS, "/run/firewalld.pid": "123" }, "firewalld"],
-    ["auto", { ...ALL_PROGRAMS, [LEGACY]: "filter\n" }, "iptables"],
-    ["auto", { ...ALL_PROGRAMS, [LEGACY]: "" }, "nftables"],
-    ["auto", {}, "iptables"],
-    ["iptables", { ...ALL_PROGRAMS, [SERVICE]: "" }, "iptables"],
+    ["iptables", { ...ALL_PROGRAMS, "/run/firewalld.pid": "123" }, "iptables"],
+    ["nftables", {}, "nftables"],
     ["firewalld", ALL_PROGRAMS, "firewalld"],
     ["ipfw", {}, "ipfw"],
     ["pf", {}, "pf"],
@@ -52,18 +45,6 @@ Deno.test("auto is firewalld where it runs, nftables unless iptables-legacy is i
     const planner = choosePlanner(machine(files), { ...DEFAULT_CONFIG, FIREWALL_TYPE });
     assert.equal(planner.name, name, JSON.stringify([FIREWALL_TYPE, files]));
   }
-});
-
-Deno.test("the found firewalld is called by its own program", async () => {
-  const config = { ...DEFAULT_CONFIG, FIREWALL_TYPE: "auto" } as const;
-  const planner = choosePlanner(machine({ ...ALL_PROGRAMS, [SERVICE]: "" }), config);
-  const called: string[] = [];
-  const run = ({ program }: { program: string }): Promise<ProgramResult> => {
-    called.push(program);
-    return Promise.resolve({ status: 252, stdout: "", stderr: "FirewallD is not running\n" });
-  };
-  assert.equal((await runPlan({ run }, QUIET, planner.setUp(true))).ok, false);
-  assert.deepEqual([...new Set(called)], ["/usr/bin/firewall-cmd"]);
 });
 
 Deno.test("a missing program is named with its package, by set-up and check, and nothing runs", async () => {
