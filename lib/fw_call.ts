@@ -21,7 +21,7 @@ export function callOf(program: string, args: readonly string[], stdin?: string)
 export function whyUnanswered(program: string, result: ProgramResult | undefined): string | null {
   const { timedOut } = result ?? {};
   if (timedOut === undefined) return null;
-  return `${program} did not answer within ${Math.ceil(timedOut / 1000)} s`;
+  return `${program} did not answer within ${Math.round(timedOut / 1000)} s`;
 }
 
 /** One line that says why a call failed, from what it wrote. */

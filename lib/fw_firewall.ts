@@ -52,6 +52,8 @@ export interface FirewallRule extends ChainName {
    * text then has no end in it, and adding the rule again gives it a new one.
    */
   readonly life?: { readonly seconds: number; readonly stanza: number };
+  /** What it is for, where this run has opened it. */
+  readonly grant?: FirewallGrant;
 }
 
 /** The rules of a grant, or why this firewall cannot express it. */

@@ -35,6 +35,8 @@ export interface OpenRules {
   readonly nextDeadline: number | null;
   /** Rules with their position in their chain, from 1, in the order of positions. */
   number(rules: readonly FirewallRule[]): Map<FirewallRule, number>;
+  /** All rules that are not past their end, with when they are due to be closed. */
+  entries(): Iterable<{ readonly rule: FirewallRule; readonly deadline: number }>;
   /** Strikes out rules that are gone. */
   forget(rules: readonly FirewallRule[]): void;
   /** Strikes out all rules of a chain, given by its key. */
@@ -131,6 +133,13 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
         }
       }
       return new Map(newestFirst ? numbers.reverse() : numbers);
+    },
+    *entries() {
+      for (const chain of chains.values()) {
+        for (const { rule, owner } of chain.values()) {
+          if (owner.failures === 0) yield { rule, deadline: owner.deadline };
+        }
+      }
     },
     forget: (rules) => {
       for (const rule of rules) {

@@ -38,6 +38,8 @@ export interface ProgramCall {
   readonly stdin?: string;
   /** Milliseconds after which the program is killed. */
   readonly timeout?: number;
+  /** Has it killed at once when it is aborted. */
+  readonly signal?: AbortSignal;
 }
 
 /** What a program left behind. */

@@ -21,7 +21,7 @@ const READ_BYTES = 8192;
 
 /** As {@linkcode run}, with bytes for texts. */
 export async function runOnBytes(
-  { program, args, stdin, timeout }: Omit<BytesCall, "stdin"> & Partial<Pick<BytesCall, "stdin">>,
+  { program, args, stdin, timeout, signal }: Omit<BytesCall, "stdin"> & Partial<Pick<BytesCall, "stdin">>,
 ): Promise<BytesResult> {
   let child: Deno.ChildProcess;
   try {
@@ -37,12 +37,15 @@ export async function runOnBytes(
   // What it has started may hold its output open for longer, so that is no more waited for either.
   const patience = new AbortController();
   let ended = false;
-  let timedOut = false;
-  const timer = timeout === undefined ? undefined : setTimeout(() => {
-    timedOut = !ended;
+  let timedOut: number | null = null;
+  const start = performance.now();
+  const giveUp = (): void => {
+    if (!ended) timedOut = Math.round(performance.now() - start);
     endByForce(child);
     patience.abort();
-  }, timeout);
+  };
+  const timer = timeout === undefined ? undefined : setTimeout(giveUp, timeout);
+  signal?.addEventListener("abort", giveUp);
   // Not `child.output()`: its buffers stay, a hundred kilobytes for each program that was run.
   const outputs = [child.stdout, child.stderr].map((stream) => readAll(stream, patience.signal));
   if (stdin !== undefined) await feed(child.stdin, stdin, patience.signal);
@@ -50,11 +53,12 @@ export async function runOnBytes(
   ended = true;
   const [stdout = new Uint8Array(), stderr] = await Promise.all(outputs);
   clearTimeout(timer);
+  signal?.removeEventListener("abort", giveUp);
   return {
     status: code,
     stdout,
     stderr: new TextDecoder().decode(stderr),
-    ...(timedOut && timeout !== undefined ? { timedOut: timeout } : {}),
+    ...(timedOut === null ? {} : { timedOut }),
   };
 }
 

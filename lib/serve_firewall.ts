@@ -5,8 +5,10 @@ import type { FirewallGrant } from "./auth_grant.ts";
 import { endingRules, type FirewallPlanner, type FirewallRule } from "./fw_firewall.ts";
 import { createOpenRules, type OpenGrant } from "./fw_open.ts";
 import type { Host } from "./host.ts";
+import { type Legacy, legacyOf, takeOver } from "./serve_firewall_legacy.ts";
 import {
   createOpening,
+  findMissing,
   type FirewallOutcome,
   type OpeningRequest,
 } from "./serve_firewall_opening.ts";
@@ -27,10 +29,20 @@ export interface FirewallParts {
 
 /** A firewall at work. */
 export interface Firewall {
-  /** Sets up chains and jumps; throws an `Error` with one line for the operator. */
-  start(): Promise<void>;
+  /** Its planner's name; two that differ have no rules in common, if one of them is nftables. */
+  readonly kind: string;
+  /**
+   * Sets up chains and jumps; throws an `Error` with one line for the operator.
+   *
+   * @param legacy what its predecessor has left: that goes on, and the log tells of what cannot
+   */
+  start(legacy?: Legacy): Promise<void>;
   /** Opens access; resolves when it is really open, or with the reason why it is not. */
   open(grant: FirewallGrant): Promise<FirewallOutcome>;
+  /** Opens what still waits and nothing more, and leaves everything as it is, for a successor. */
+  retire(): Promise<Legacy>;
+  /** Closes everything that it has set up, whatever the configuration says of the end. */
+  clear(): Promise<void>;
   /** Ends: refuses what still waits and, unless configured otherwise, closes everything. */
   stop(): Promise<void>;
   /** Number of grants that are open now. */
@@ -75,6 +87,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
   let cancelSweep = (): void => {};
   let upkeep: Promise<void> | null = null;
   let cancelUpkeep = (): void => {};
+  let isSetUp = false;
   let stopped = false;
   /** Until when nothing is removed, on the monotonic clock. */
   let restEnd = 0;
@@ -90,44 +103,70 @@ export function createFirewall(parts: FirewallParts): Firewall {
     get grants(): number {
       return book.grants;
     },
-    start: async () => {
-      const outcome = await runPlan(host, log, planner.setUp(planner.flushAtStart));
+    kind: planner.name,
+    start: async (legacy) => {
+      const flush = legacy === undefined && planner.flushAtStart;
+      const outcome = await runPlan(host, log, planner.setUp(flush));
       if (!outcome.ok) {
         if (outcome.warning !== undefined) log.warning(outcome.warning);
         throw new Error(`cannot set up ${planner.name}: ${outcome.reason}`);
       }
+      isSetUp = true;
       for (const line of outcome.lines) log.info(line);
       for (const line of outcome.warnings ?? []) log.warning(line);
       for (const rule of outcome.kept) book.enter([rule], deadlineAtWallClock(rule.expires));
+      if (legacy !== undefined) await takeOver({ planner, book, log, open }, legacy);
       armSweep();
       armUpkeep();
       wake();
     },
-    open: (grant) => {
-      if (stopped) return Promise.resolve(STOPPED);
-      const choice = planner.rulesFor(grant, book.grants + pending);
-      if (!choice.ok) return Promise.resolve(choice);
-      const deadline = host.monotonic() + grant.seconds * 1000;
-      pending++;
-      return new Promise<FirewallOutcome>((resolve) => {
-        waiting.push({ rules: choice.rules, deadline, resolve });
-        wake();
-      }).finally(() => pending--);
+    open,
+    retire: async () => {
+      while (working !== null) await working;
+      await halt();
+      const rules = [...book.entries()].map(({ rule }) => rule);
+      // Nobody told of what others, such as `spa fw-close`, have closed meanwhile.
+      if (rules.length > 0) book.forget(await runPlan(host, log, findMissing(planner, rules)));
+      return legacyOf(book, host.monotonic());
+    },
+    clear: async () => {
+      if (isSetUp) await tearDown();
     },
     stop: async () => {
-      stopped = true;
-      cancelTimer();
-      cancelSweep();
-      cancelUpkeep();
-      for (const request of waiting.splice(0)) request.resolve(STOPPED);
-      await sweeping;
-      await upkeep;
-      await working;
-      if (!planner.flushAtExit) return;
-      const outcome = await runPlan(host, log, planner.tearDown());
-      if (!outcome.ok) log.error(`Cannot remove all rules of ${planner.name}: ${outcome.reason}`);
+      await halt();
+      if (planner.flushAtExit) await tearDown();
     },
   };
+
+  function open(grant: FirewallGrant): Promise<FirewallOutcome> {
+    if (stopped) return Promise.resolve(STOPPED);
+    const choice = planner.rulesFor(grant, book.grants + pending);
+    if (!choice.ok) return Promise.resolve(choice);
+    const rules = choice.rules.map((rule) => ({ ...rule, grant }));
+    const deadline = host.monotonic() + grant.seconds * 1000;
+    pending++;
+    return new Promise<FirewallOutcome>((resolve) => {
+      waiting.push({ rules, deadline, resolve });
+      wake();
+    }).finally(() => pending--);
+  }
+
+  /** Does nothing by itself any more. */
+  async function halt(): Promise<void> {
+    stopped = true;
+    cancelTimer();
+    cancelSweep();
+    cancelUpkeep();
+    for (const request of waiting.splice(0)) request.resolve(STOPPED);
+    await sweeping;
+    await upkeep;
+    await working;
+  }
+
+  async function tearDown(): Promise<void> {
+    const outcome = await runPlan(host, log, planner.tearDown());
+    if (!outcome.ok) log.error(`Cannot remove all rules of ${planner.name}: ${outcome.reason}`);
+  }
 
   /** A rule of an earlier run says only when it ends by the wall clock. */
   function deadlineAtWallClock(expires: number): number {

@@ -110,18 +110,7 @@ export function createOpening(parts: OpeningParts): OpenTogether {
         if (open !== null && lasts) known.add(open);
       }
     }
-    const missing = planner.missing ?? (planner.endsByItself ? null : missingByEnd);
-    if (known.size === 0 || missing === null) return;
-    book.forget(await runPlan(host, log, missing([...known])));
-  }
-
-  /** Rules of which there is none in their chain that ends with them. */
-  function* missingByEnd(rules: readonly FirewallRule[]): Plan<readonly FirewallRule[]> {
-    const chains = yield* planner.list();
-    if (chains.some(({ problem }) => problem !== null)) return [];
-    const keyOf = (rule: FirewallRule): string => `${chainKey(rule)} ${rule.expires}`;
-    const ends = new Set(chains.flatMap((chain) => endingRules(chain.rules)).map(keyOf));
-    return rules.filter((rule) => !ends.has(keyOf(rule)));
+    if (known.size > 0) book.forget(await runPlan(host, log, findMissing(planner, [...known])));
   }
 
   /** Removes rules in whose place others stand that end later. */
@@ -194,4 +183,19 @@ export function createOpening(parts: OpeningParts): OpenTogether {
   function logKnown({ table, chain, text }: FirewallRule): void {
     log.debug(`rule_exists() Rule : '-t ${table} ${text}' in ${chain} already exists`);
   }
+}
+
+/** Those of the rules that somebody else has surely removed; none where the firewall does not tell. */
+export function* findMissing(
+  planner: FirewallPlanner,
+  rules: readonly FirewallRule[],
+): Plan<readonly FirewallRule[]> {
+  if (planner.missing !== undefined) return yield* planner.missing(rules);
+  if (planner.endsByItself) return [];
+  const chains = yield* planner.list();
+  if (chains.some(({ problem }) => problem !== null)) return [];
+  // Of rules without a name there is one in their chain that ends with them.
+  const keyOf = (rule: FirewallRule): string => `${chainKey(rule)} ${rule.expires}`;
+  const ends = new Set(chains.flatMap((chain) => endingRules(chain.rules)).map(keyOf));
+  return rules.filter((rule) => !ends.has(keyOf(rule)));
 }

@@ -98,7 +98,10 @@ export function withForwardingWarning(
     get grants(): number {
       return firewall.grants;
     },
+    kind: firewall.kind,
     start: firewall.start,
+    retire: firewall.retire,
+    clear: firewall.clear,
     stop: firewall.stop,
     open: async (grant) => {
       const outcome = await firewall.open(grant);

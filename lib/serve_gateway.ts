@@ -62,6 +62,7 @@ export async function serveGateway(parts: GatewayParts): Promise<number> {
     }
   } finally {
     parts.tell("stopping");
+    gateway.firewall.hasten();
     await signals.stop();
     await endGateway(gateway, signals.endedBy !== null);
     log.counts("debug", await countsOf(gateway));

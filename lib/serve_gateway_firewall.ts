@@ -1,10 +1,13 @@
 // The gateway's firewall while the configuration changes: set up anew only where its own settings
-// have changed, and brought back when the new one cannot be set up.
+// have changed, with what is open, and brought back when the new one cannot be set up.
 
-import type { Host } from "./host.ts";
+import { type Host, reasonOf } from "./host.ts";
 import type { Firewall } from "./serve_firewall.ts";
+import type { Legacy } from "./serve_firewall_legacy.ts";
 import type { Log } from "./serve_log.ts";
+import { createPatience } from "./serve_patience.ts";
 import {
+  checkConfiguredFirewall,
   createConfiguredFirewall,
   firewallKey,
   type GatewayOptions,
@@ -17,42 +20,85 @@ export interface GatewayFirewallParts {
   readonly log: Log;
   readonly options: GatewayOptions;
   /** Is told which firewall is in force; null for none. */
-  readonly install: (firewall: Firewall | null) => void;
+  readonly install: (firewall: Pick<Firewall, "open"> | null) => void;
 }
 
 /** A firewall that settings are put in force on. */
 export interface GatewayFirewall {
   /** @throws an `Error` with one line for the operator; the present firewall stays then */
   enact(next: Settings): Promise<void>;
+  /** Says that {@linkcode stop} is near: from now on nobody waits long for the firewall's programs. */
+  hasten(): void;
   stop(): Promise<void>;
 }
+
+/** Milliseconds that the firewall's programs have in all once the end has begun. */
+const END_PATIENCE = 20_000;
 
 /** Sets a firewall up; throws an `Error` with one line for the operator. */
 export async function startGatewayFirewall(
   parts: GatewayFirewallParts,
   first: Settings,
 ): Promise<GatewayFirewall> {
-  const { host, log, options, install } = parts;
+  const { log, options, install } = parts;
+  const patience = createPatience(parts.host);
+  const host: Host = { ...parts.host, run: patience.run };
   let settings = first;
-  let firewall = await startFor(first);
+  let firewall = create(first);
+  await firewall?.start();
+  install(firewall);
 
-  async function startFor(wanted: Settings): Promise<Firewall | null> {
-    const started = createConfiguredFirewall(host, log, wanted, options);
-    await started?.start();
-    install(started);
-    return started;
+  function create(wanted: Settings): Firewall | null {
+    return createConfiguredFirewall(host, log, wanted, options);
   }
 
-  /** Both may use the same chains, so the old one ends first; it comes back if the new one fails. */
+  /**
+   * What can be known beforehand to fail comes first. Then knocks wait while one firewall follows
+   * the other.
+   */
   async function replace(next: Settings): Promise<void> {
-    log.warning("The firewall's settings have changed: open grants end now.");
-    await firewall?.stop();
+    if (!options.testMode) await checkConfiguredFirewall(host, log, next);
+    log.warning("The firewall's settings have changed: setting it up anew.");
+    const replaced = succeed(next);
+    install(whenReplaced(replaced.then(() => firewall, () => firewall)));
     try {
-      firewall = await startFor(next);
+      await replaced;
+    } finally {
+      install(firewall);
+    }
+  }
+
+  async function succeed(next: Settings): Promise<void> {
+    const old = firewall;
+    const heir = create(next);
+    const legacy = await old?.retire() ?? { grants: [], others: 0 };
+    // Hidden services stay hidden: nftables replaces what is there in one transaction, and of two
+    // kinds the new one hides what it does before the old one goes.
+    const kinds = [old, heir].filter((one) => one?.kind === "nftables").length;
+    if (kinds === 0) await old?.clear();
+    try {
+      await heir?.start(legacy);
     } catch (error) {
-      firewall = await startFor(settings);
+      if (kinds < 2) await heir?.clear();
+      await restore(legacy);
       throw error;
     }
+    firewall = heir;
+    if (kinds === 1) await old?.clear();
+  }
+
+  /** The old one again, in place of a new one that could not be set up. */
+  async function restore(legacy: Legacy): Promise<void> {
+    firewall = create(settings);
+    try {
+      await firewall?.start(legacy);
+    } catch (error) {
+      log.error(`${reasonOf(error)}; the next grant tries again`);
+    }
+  }
+
+  function hasten(): void {
+    patience.shorten(END_PATIENCE);
   }
 
   return {
@@ -60,6 +106,20 @@ export async function startGatewayFirewall(
       if (firewallKey(next) !== firewallKey(settings)) await replace(next);
       settings = next;
     },
-    stop: async () => await firewall?.stop(),
+    hasten,
+    stop: async () => {
+      hasten();
+      await firewall?.stop();
+      patience.close();
+    },
+  };
+}
+
+/** Opens in the firewall that comes; nothing else is asked of it until then. */
+function whenReplaced(replaced: Promise<Firewall | null>): Pick<Firewall, "open"> {
+  return {
+    open: async (grant) =>
+      await (await replaced)?.open(grant) ??
+        { ok: false, reason: "this configuration has no firewall" },
   };
 }

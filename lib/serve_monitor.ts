@@ -19,7 +19,7 @@ export interface MonitorParts {
   /** Null when records are kept in memory only. */
   readonly replayFile: ReplayFile | null;
   /** Null when no firewall is to be touched. */
-  readonly firewall: Firewall | null;
+  readonly firewall: Pick<Firewall, "open"> | null;
   /** Null when no command is to run. */
   readonly commands: Pick<Commands, "carryOut"> | null;
   readonly log: Log;
@@ -36,7 +36,7 @@ export interface Monitor {
   /** Puts a new configuration in force for the requests that follow. */
   setRules(rules: Rules): void;
   /** Has the requests that follow opened by another firewall. */
-  setFirewall(firewall: Firewall | null): void;
+  setFirewall(firewall: Pick<Firewall, "open"> | null): void;
   /** Grants of the sentry that opened nothing, by reason. */
   readonly failures: ReadonlyMap<RefusalReason, number>;
 }

@@ -9,6 +9,7 @@ import {
 } from "./fw_nfqueue.ts";
 import type { Host } from "./host.ts";
 import type { Firewall } from "./serve_firewall.ts";
+import type { Legacy } from "./serve_firewall_legacy.ts";
 import type { Log } from "./serve_log.ts";
 import type { Files } from "./serve_machine.ts";
 import {
@@ -53,22 +54,32 @@ export function withQueueRule(
     get grants(): number {
       return firewall?.grants ?? 0;
     },
-    start: async () => {
-      await firewall?.start();
+    kind: firewall?.kind ?? "command",
+    start: async (legacy) => {
+      await firewall?.start(legacy);
       const outcome = await runPlan(host, log, rule.setUp());
       if (outcome.ok) {
         for (const line of outcome.lines) log.info(line);
       } else {
-        await firewall?.stop();
+        // Who succeeds another may not take away what both have.
+        if (legacy === undefined) await firewall?.stop();
+        else await firewall?.retire();
         throw new Error(`cannot hand packets to the netfilter queue: ${outcome.reason}`);
       }
     },
     open: (grant) =>
       firewall?.open(grant) ??
         Promise.resolve({ ok: false, reason: "this configuration has no firewall" }),
+    retire: async () => {
+      await tearDown();
+      return await firewall?.retire() ?? NOTHING;
+    },
+    clear: async () => await firewall?.clear(),
     stop: async () => {
       await tearDown();
       await firewall?.stop();
     },
   };
 }
+
+const NOTHING: Legacy = { grants: [], others: 0 };

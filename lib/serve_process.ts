@@ -17,9 +17,10 @@ export interface ProcessAnswer {
 
 /**
  * How long a daemon may take to end before it is killed, in milliseconds, and how often to look. It
- * may have to run closing commands, which take up to eleven seconds.
+ * may have to run closing commands, which take up to eleven seconds, and gives up on its firewall
+ * after twenty.
  */
-const KILL_PATIENCE = 15_000;
+const KILL_PATIENCE = 25_000;
 const KILL_INTERVAL = 20;
 
 const NOT_RUNNING = "No running fwknopd detected.";

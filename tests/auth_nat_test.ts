@@ -389,9 +389,6 @@ Deno.test("a lookup that takes its time holds up no other grant, and its own unt
     replayFile: null,
     commands: null,
     firewall: {
-      start: () => Promise.resolve(),
-      stop: () => Promise.resolve(),
-      grants: 0,
       open: (grant) => {
         opened.push(grant.kind === "nat" ? grant.nat.host : grant.kind);
         return Promise.resolve({ ok: true });

@@ -186,13 +186,21 @@ Deno.test("a kernel without nft_queue is told with the module's name", () => {
   });
 });
 
+const NO_LEGACY = { grants: [], others: 0 };
+
 /** A firewall and a rule that tell the order in which they are used. */
 function bench(refuses: boolean) {
   const steps: string[] = [];
   const step = (name: string): Promise<void> => Promise.resolve(void steps.push(name));
   const firewall: Firewall = {
+    kind: "nftables",
     grants: 3,
     start: () => step("firewall starts"),
+    retire: async () => {
+      await step("firewall retires");
+      return NO_LEGACY;
+    },
+    clear: () => step("firewall is cleared"),
     open: () => Promise.resolve({ ok: true }),
     stop: () => step("firewall stops"),
   };
@@ -233,6 +241,15 @@ Deno.test("a queue's rule that cannot come stops the start and leaves no firewal
   const { steps, both, firewall } = bench(true);
   await rejects(both(firewall).start(), /cannot hand packets to .*: no such table/);
   deepStrictEqual(steps, ["firewall starts", "rule comes", "firewall stops"]);
+});
+
+Deno.test("a queue's rule goes with a firewall that retires, and leaves that its rules", async () => {
+  const { steps, both, firewall } = bench(false);
+  deepStrictEqual(await both(firewall).retire(), NO_LEGACY);
+  deepStrictEqual(steps, ["rule goes", "firewall retires"]);
+  const failing = bench(true);
+  await rejects(failing.both(failing.firewall).start(NO_LEGACY), /cannot hand packets to/);
+  deepStrictEqual(failing.steps, ["firewall starts", "rule comes", "firewall retires"]);
 });
 
 Deno.test("a queue's rule comes and goes without a firewall too, which opens nothing", async () => {

@@ -109,7 +109,10 @@ async function openOn(
     get grants() {
       return steps.length;
     },
+    kind: "nftables",
     start: () => Promise.resolve(void steps.push("start")),
+    retire: () => Promise.resolve({ grants: [], others: 0 }),
+    clear: () => Promise.resolve(),
     stop: () => Promise.resolve(void steps.push("stop")),
     open: (given) => {
       assert.equal(given, grant);

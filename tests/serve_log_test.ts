@@ -184,9 +184,6 @@ function soundParts(
     },
     replayFile: { append: () => Promise.resolve(), close: () => {} },
     firewall: {
-      start: () => Promise.resolve(),
-      stop: () => Promise.resolve(),
-      grants: 0,
       open: () => open,
     },
     commands: null,
