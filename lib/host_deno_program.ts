@@ -21,7 +21,9 @@ const READ_BYTES = 8192;
 
 /** As {@linkcode run}, with bytes for texts. */
 export async function runOnBytes(
-  { program, args, stdin, timeout, signal }: Omit<BytesCall, "stdin"> & Partial<Pick<BytesCall, "stdin">>,
+  { program, args, stdin, timeout, signal }:
+    & Omit<BytesCall, "stdin">
+    & Partial<Pick<BytesCall, "stdin">>,
 ): Promise<BytesResult> {
   let child: Deno.ChildProcess;
   try {
@@ -46,6 +48,7 @@ export async function runOnBytes(
   };
   const timer = timeout === undefined ? undefined : setTimeout(giveUp, timeout);
   signal?.addEventListener("abort", giveUp);
+  if (signal?.aborted) giveUp();
   // Not `child.output()`: its buffers stay, a hundred kilobytes for each program that was run.
   const outputs = [child.stdout, child.stderr].map((stream) => readAll(stream, patience.signal));
   if (stdin !== undefined) await feed(child.stdin, stdin, patience.signal);

@@ -115,7 +115,10 @@ export function createFirewall(parts: FirewallParts): Firewall {
       for (const line of outcome.lines) log.info(line);
       for (const line of outcome.warnings ?? []) log.warning(line);
       for (const rule of outcome.kept) book.enter([rule], deadlineAtWallClock(rule.expires));
-      if (legacy !== undefined) await takeOver({ planner, book, log, open }, legacy);
+      if (legacy !== undefined) {
+        lags = legacy.lags;
+        await takeOver({ planner, book, log, open }, legacy);
+      }
       armSweep();
       armUpkeep();
       wake();
@@ -127,7 +130,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
       const rules = [...book.entries()].map(({ rule }) => rule);
       // Nobody told of what others, such as `spa fw-close`, have closed meanwhile.
       if (rules.length > 0) book.forget(await runPlan(host, log, findMissing(planner, rules)));
-      return legacyOf(book, host.monotonic());
+      return { ...legacyOf(book, host.monotonic()), lags };
     },
     clear: async () => {
       if (isSetUp) await tearDown();

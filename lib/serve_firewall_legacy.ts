@@ -12,10 +12,15 @@ export interface Legacy {
   readonly grants: readonly FirewallGrant[];
   /** Number of rules of an earlier run; nobody knows the grants that they were for. */
   readonly others: number;
+  /** Whether a firewall that ends grants by itself does so later than they are due. */
+  readonly lags: boolean;
 }
 
+/** What nobody has left. */
+export const NO_LEGACY: Legacy = { grants: [], others: 0, lags: false };
+
 /** Reads the book of a firewall, in which everything is really open, at a time of its clock. */
-export function legacyOf(book: OpenRules, now: number): Legacy {
+export function legacyOf(book: OpenRules, now: number): Omit<Legacy, "lags"> {
   const ends = new Map<FirewallGrant, number>();
   let others = 0;
   for (const { rule: { grant }, deadline } of book.entries()) {
@@ -42,7 +47,10 @@ export interface Heir {
 }
 
 /** Opens again what is not still open, and tells what goes on and what has ended. */
-export async function takeOver(heir: Heir, { grants, others }: Legacy): Promise<void> {
+export async function takeOver(
+  heir: Heir,
+  { grants, others }: Omit<Legacy, "lags">,
+): Promise<void> {
   const { book, log } = heir;
   const lost = grants.filter((grant) => !isKept(heir, grant));
   const outcomes = await Promise.all(lost.map((grant) => heir.open(grant)));

@@ -3,7 +3,7 @@
 
 import { type Host, reasonOf } from "./host.ts";
 import type { Firewall } from "./serve_firewall.ts";
-import type { Legacy } from "./serve_firewall_legacy.ts";
+import { type Legacy, NO_LEGACY } from "./serve_firewall_legacy.ts";
 import type { Log } from "./serve_log.ts";
 import { createPatience } from "./serve_patience.ts";
 import {
@@ -71,9 +71,10 @@ export async function startGatewayFirewall(
   async function succeed(next: Settings): Promise<void> {
     const old = firewall;
     const heir = create(next);
-    const legacy = await old?.retire() ?? { grants: [], others: 0 };
+    const legacy = await old?.retire() ?? NO_LEGACY;
     // Hidden services stay hidden: nftables replaces what is there in one transaction, and of two
-    // kinds the new one hides what it does before the old one goes.
+    // kinds the new one hides what it does before the old one goes. All others may use the same
+    // chains, so that the old one has to go first.
     const kinds = [old, heir].filter((one) => one?.kind === "nftables").length;
     if (kinds === 0) await old?.clear();
     try {
@@ -84,6 +85,11 @@ export async function startGatewayFirewall(
       throw error;
     }
     firewall = heir;
+    if ((heir?.kind ?? "command") === "command" && legacy.grants.length > 0) {
+      log.warning(
+        `${legacy.grants.length} open grant(s) have ended: there is no firewall any more`,
+      );
+    }
     if (kinds === 1) await old?.clear();
   }
 

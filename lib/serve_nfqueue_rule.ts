@@ -9,7 +9,7 @@ import {
 } from "./fw_nfqueue.ts";
 import type { Host } from "./host.ts";
 import type { Firewall } from "./serve_firewall.ts";
-import type { Legacy } from "./serve_firewall_legacy.ts";
+import { NO_LEGACY } from "./serve_firewall_legacy.ts";
 import type { Log } from "./serve_log.ts";
 import type { Files } from "./serve_machine.ts";
 import {
@@ -72,7 +72,7 @@ export function withQueueRule(
         Promise.resolve({ ok: false, reason: "this configuration has no firewall" }),
     retire: async () => {
       await tearDown();
-      return await firewall?.retire() ?? NOTHING;
+      return await firewall?.retire() ?? NO_LEGACY;
     },
     clear: async () => await firewall?.clear(),
     stop: async () => {
@@ -81,5 +81,3 @@ export function withQueueRule(
     },
   };
 }
-
-const NOTHING: Legacy = { grants: [], others: 0 };

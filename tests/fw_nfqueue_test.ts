@@ -11,6 +11,7 @@ import {
 } from "../lib/fw_nfqueue.ts";
 import type { ProgramCall, ProgramResult } from "../lib/host.ts";
 import type { Firewall } from "../lib/serve_firewall.ts";
+import { NO_LEGACY } from "../lib/serve_firewall_legacy.ts";
 import { createLog } from "../lib/serve_log.ts";
 import { withQueueRule } from "../lib/serve_nfqueue_rule.ts";
 import { fakeIptables } from "./fake_iptables.ts";
@@ -185,8 +186,6 @@ Deno.test("a kernel without nft_queue is told with the module's name", () => {
       "has the kernel the module nft_queue?",
   });
 });
-
-const NO_LEGACY = { grants: [], others: 0 };
 
 /** A firewall and a rule that tell the order in which they are used. */
 function bench(refuses: boolean) {

@@ -9,6 +9,7 @@ import {
   withForwardingWarning,
 } from "../lib/serve_forwarding.ts";
 import type { Firewall } from "../lib/serve_firewall.ts";
+import { NO_LEGACY } from "../lib/serve_firewall_legacy.ts";
 import type { FirewallOutcome } from "../lib/serve_firewall_opening.ts";
 import { createLog } from "../lib/serve_log.ts";
 
@@ -111,7 +112,7 @@ async function openOn(
     },
     kind: "nftables",
     start: () => Promise.resolve(void steps.push("start")),
-    retire: () => Promise.resolve({ grants: [], others: 0 }),
+    retire: () => Promise.resolve(NO_LEGACY),
     clear: () => Promise.resolve(),
     stop: () => Promise.resolve(void steps.push("stop")),
     open: (given) => {

@@ -134,6 +134,17 @@ Deno.test("the log tells how many grants new settings cannot express", async () 
   await gateway.stop();
 });
 
+Deno.test("the log tells how many grants end where there is no firewall any more", async () => {
+  const { gateway, iptables, lines, open, reload } = await openScene(IPTABLES);
+  await open();
+  await reload("FIREWALL_TYPE command\n");
+  assert.deepEqual([iptables.save(), await open()], [[], null]);
+  assert.ok(lines.some((line) => /^warning 1 open grant\(s\) have ended: ./.test(line)));
+  await reload(IPTABLES);
+  assert.deepEqual(await open(), { ok: true });
+  await gateway.stop();
+});
+
 Deno.test("of two kinds the new one has its grants before the old one goes", async () => {
   const { gateway, changes, open, reload } = await openScene(HIDING);
   await open();
