@@ -10,7 +10,7 @@ export interface NftChainName {
   readonly chain: string;
 }
 
-/** Reads NFT_ATTACH: chains, one a hook, with commas between them. */
+/** Reads NFT_ATTACH: chains, one a hook or one for each IP version, with commas between them. */
 export function parseNftChains(text: string): Parsed<readonly NftChainName[]> {
   const chains: NftChainName[] = [];
   for (const part of text.split(",")) {

@@ -3,7 +3,8 @@
 
 import type { CheckOutcome, FirewallPlanner, Plan, SetUpOutcome } from "./fw_firewall.ts";
 import { closesInput, type FilterTable, mayDropInput } from "./fw_iptables_table.ts";
-import { chainText, closedChains, type NftChain } from "./fw_nftables_ruleset.ts";
+import { closedChains } from "./fw_nftables_fate.ts";
+import { chainText, type NftChain } from "./fw_nftables_ruleset.ts";
 import {
   type Instruments,
   isOfIptables,

@@ -21,17 +21,12 @@ import {
   type Step,
 } from "./fw_nftables_calls.ts";
 import { elementScript, identityOf, type Presence } from "./fw_nftables_elements.ts";
+import { describePlace } from "./fw_nftables_describe.ts";
 import { type ElementConfig, elementsOf } from "./fw_nftables_grant.ts";
 import { closeElements, listGrants, missingElements } from "./fw_nftables_listing.ts";
-import {
-  choosePlaces,
-  describePlace,
-  OWN_TABLE,
-  type Place,
-  type PlaceConfig,
-} from "./fw_nftables_place.ts";
+import { choosePlaces, type Place, type PlaceConfig, tableAt } from "./fw_nftables_place.ts";
 import { areInForce, type Guards, readGuards } from "./fw_nftables_guard.ts";
-import { type Ruleset, sameTable } from "./fw_nftables_ruleset.ts";
+import { OWN_TABLE, type Ruleset, sameTable } from "./fw_nftables_ruleset.ts";
 import {
   isThere,
   type Layout,
@@ -39,7 +34,9 @@ import {
   setsThere,
   setUpScript,
 } from "./fw_nftables_script.ts";
+import type { IpVersion } from "./net_address.ts";
 import { hooksFor, isMap, type PlacedSet, setsFor } from "./fw_nftables_sets.ts";
+import { placeWarnings } from "./fw_nftables_warnings.ts";
 
 /** What the planner needs of fwknopd.conf, by its variables' names. */
 export interface NftablesConfig extends PlaceConfig, ElementConfig {
@@ -47,6 +44,8 @@ export interface NftablesConfig extends PlaceConfig, ElementConfig {
   readonly NFT_EXE: string | null;
   readonly FLUSH_IPT_AT_INIT: boolean;
   readonly FLUSH_IPT_AT_EXIT: boolean;
+  /** Whether this host has IPv6; true by default. */
+  readonly hasIpv6?: boolean;
 }
 
 const RULES_GONE = "rules of ours are gone";
@@ -62,6 +61,12 @@ type Addition = { readonly ok: true } | {
   readonly surprised: boolean;
 };
 
+/** What is in force, and where everything of ours is to be in it. */
+interface Found {
+  readonly ruleset: Ruleset;
+  readonly layout: Layout;
+}
+
 /**
  * The planner for nftables. It remembers the places that its last set-up found, since grants are
  * elements of sets in those places.
@@ -76,19 +81,23 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
   let guards: Guards = new Map();
 
   function layoutOf(places: readonly Place[]): Layout {
-    const tableFor = (hook: PlacedSet["hook"]) =>
-      places.find((place) => place.hook === hook)?.table ?? OWN_TABLE;
+    const tableFor = (hook: PlacedSet["hook"], version: IpVersion) =>
+      tableAt(places, hook, version) ?? OWN_TABLE;
     return { places, sets: setsFor(config, tableFor) };
   }
 
-  function* inspect(): Plan<Step<{ ruleset: Ruleset; layout: Layout }>> {
+  function warningsFor({ ruleset, layout }: Found): string[] {
+    return placeWarnings(ruleset, layout.places, config.hasIpv6 === false ? [4] : [4, 6]);
+  }
+
+  function* inspect(): Plan<Step<Found>> {
     const found = yield* readRuleset(program);
     if (!found.ok) return found;
     const choice = choosePlaces(config, found.ruleset, hooks);
     return choice.ok ? { ...found, layout: layoutOf(choice.places) } : choice;
   }
 
-  function* complete(flush: boolean): Plan<Step<{ ruleset: Ruleset; layout: Layout }>> {
+  function* complete(flush: boolean): Plan<Step<Found>> {
     const found = yield* inspect();
     if (!found.ok) return found;
     const script = setUpScript(found.layout, found.ruleset, flush);
@@ -103,10 +112,11 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     const done = yield* complete(flush);
     if (!done.ok) return done;
     const lines = describe(done.layout);
-    if (flush) return { ok: true, lines, kept: [] };
+    const warnings = warningsFor(done);
+    if (flush) return { ok: true, lines, warnings, kept: [] };
     const there = done.layout.sets.filter((set) => isThere(done.ruleset, set));
     const chains = yield* listSets(program, there);
-    return { ok: true, lines, kept: chains.flatMap(({ rules }) => endingRules(rules)) };
+    return { ok: true, lines, warnings, kept: chains.flatMap(({ rules }) => endingRules(rules)) };
   }
 
   function* add(
@@ -207,7 +217,8 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     hides: config.ENABLE_DEFAULT_DROP,
     *check() {
       const found = yield* inspect();
-      return found.ok ? { ok: true, lines: describe(found.layout) } : found;
+      if (!found.ok) return found;
+      return { ok: true, lines: describe(found.layout), warnings: warningsFor(found) };
     },
     setUp,
     rulesFor: (grant) => elementsOf(grant, (layout ?? layoutOf([])).sets, config),

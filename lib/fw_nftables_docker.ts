@@ -3,17 +3,20 @@
 // version 29, in tables of its own. Here is where others drop them.
 
 import {
-  belongsToIptables,
   closedChains,
   fateIn,
-  isRecord,
   matchesMark,
+  type PacketTraits,
+  targetsIn,
+  valuesIn,
+} from "./fw_nftables_fate.ts";
+import {
+  belongsToIptables,
+  isRecord,
   type NftChain,
   type NftRule,
-  type PacketTraits,
   type Ruleset,
   sameTable,
-  targetsIn,
 } from "./fw_nftables_ruleset.ts";
 
 /** The tables that Docker has where it does without iptables. */
@@ -79,7 +82,7 @@ function newConnection(mark: number | null): PacketTraits {
       const { op, left, right } = match;
       if (!isRecord(left)) return false;
       const negated = op === "!=";
-      const values = valuesIn(right);
+      const values = valuesIn(right).map(String);
       if (isRecord(left.ct)) {
         const known = left.ct.key === "status" ? "dnat" : left.ct.key === "state" ? "new" : "";
         return !negated && values.includes(known) && "all";
@@ -101,9 +104,4 @@ function newConnection(mark: number | null): PacketTraits {
 /** The names that Docker gives to bridges, and how rules match all of them. */
 function isBridge(name: string): boolean {
   return /^(docker|br-[\da-f]{12}$|br-?\*$)/.test(name);
-}
-
-function valuesIn(right: unknown): string[] {
-  if (isRecord(right) && Array.isArray(right.set)) return right.set.map(String);
-  return Array.isArray(right) ? right.map(String) : [String(right)];
 }

@@ -4,18 +4,22 @@
 
 import type { NftChainName } from "./conf_nftables.ts";
 import { barringChain, closedToPublished } from "./fw_nftables_docker.ts";
+import { acceptsMark, closedChains } from "./fw_nftables_fate.ts";
+import { MARK_PRIORITY, rewritesMark } from "./fw_nftables_mark.ts";
 import {
-  acceptsMark,
   belongsToIptables,
   chainText,
-  closedChains,
   type FilterHook,
   type NftChain,
   type NftTable,
+  OWN_TABLE,
   type Ruleset,
   sameTable,
+  sharesPackets,
+  versionsOf,
 } from "./fw_nftables_ruleset.ts";
-import { formatPorts, type ProtocolPort } from "./net_port.ts";
+import type { IpVersion } from "./net_address.ts";
+import type { ProtocolPort } from "./net_port.ts";
 
 /** What chooses places, by its names in fwknopd.conf. */
 export interface PlaceConfig {
@@ -29,7 +33,7 @@ export interface PlaceConfig {
   readonly ENABLE_IPT_FORWARDING: boolean;
 }
 
-/** Where grants take effect in a hook. */
+/** Where grants take effect in a hook, for the IP versions that are in its table. */
 export type Place =
   & {
     readonly hook: FilterHook;
@@ -47,7 +51,7 @@ export type Place =
     | { readonly kind: "open" }
   );
 
-/** A place for each hook, or one line that says why there is none. */
+/** A place for each hook, or two, one for each IP version; or one line that says why there is none. */
 export type PlaceChoice = { readonly ok: true; readonly places: readonly Place[] } | Refusal;
 
 interface Refusal {
@@ -55,13 +59,18 @@ interface Refusal {
   readonly reason: string;
 }
 
-type HookChoice = { readonly ok: true; readonly place: Place } | Refusal;
+/**
+ * The table for an IP version's packets of a hook. Where no place has any, it is one without them.
+ */
+export function tableAt(
+  places: readonly Place[],
+  hook: string,
+  version: IpVersion,
+): NftTable | null {
+  const tables = places.filter((place) => place.hook === hook).map(({ table }) => table);
+  return tables.find((table) => versionsOf(table).includes(version)) ?? tables[0] ?? null;
+}
 
-/** The table that is ours as a whole. */
-export const OWN_TABLE: NftTable = { family: "inet", table: "spa" };
-
-/** Priority of the chains that mark: that of `mangle`, ahead of `filter` (nft(8), table 6). */
-export const MARK_PRIORITY = -150;
 /** Priority of our own chains that let pass or hide: a little ahead of `filter`. */
 export const HIDE_PRIORITY = -5;
 
@@ -75,7 +84,7 @@ export function choosePlaces(
   ruleset: Ruleset,
   hooks: readonly FilterHook[],
 ): PlaceChoice {
-  const named = new Map<FilterHook, NftChain>();
+  const named: NftChain[] = [];
   for (const name of config.NFT_ATTACH ?? []) {
     const text = chainText(name);
     const chain = ruleset.chains.find((one) => chainText(one) === text);
@@ -85,21 +94,21 @@ export function choosePlaces(
       const advice = isPublished ? HIDE_PUBLISHED : "set FIREWALL_TYPE iptables, or NFT_MARK";
       return refuse(`NFT_ATTACH: ${text} belongs to iptables, ${MISREAD}; ${advice}`);
     }
-    const hook = hooks.find((one) => one === chain.hook);
-    if (hook === undefined || chain.type !== "filter") {
+    if (!hooks.some((hook) => hook === chain.hook) || chain.type !== "filter") {
       return refuse(`NFT_ATTACH: ${text} is no filter chain of the ${hooks.join(" or ")} hook`);
     }
-    const other = named.get(hook);
+    const other = named.find((one) => one.hook === chain.hook && sharesPackets(one, chain));
     if (other !== undefined) {
       return refuse(`NFT_ATTACH: ${chainText(other)} and ${text} are chains of the same hook`);
     }
-    named.set(hook, chain);
+    named.push(chain);
   }
   const places: Place[] = [];
   for (const hook of hooks) {
-    const choice = choosePlace(config, ruleset, hook, named.get(hook) ?? null);
+    const ofHook = named.filter((chain) => chain.hook === hook);
+    const choice = choosePlace(config, ruleset, hook, ofHook);
     if (!choice.ok) return choice;
-    places.push(choice.place);
+    places.push(...choice.places);
   }
   return { ok: true, places };
 }
@@ -108,13 +117,13 @@ function choosePlace(
   config: PlaceConfig,
   ruleset: Ruleset,
   hook: FilterHook,
-  named: NftChain | null,
-): HookChoice {
+  named: readonly NftChain[],
+): PlaceChoice {
   if (hook === "forward" && config.ENABLE_DOCKER) return choosePublished(config, ruleset, named);
   const closed = withoutOurs(closedChains(ruleset, hook));
   if (hook === "input") return chooseInput(config, ruleset, named, closed);
-  if (named !== null) return attach(named, hook, closed);
-  if (closed.length === 0) return { ok: true, place: { ...atOurs(hook), kind: "open" } };
+  if (named.length > 0) return attach(named, hook, closed);
+  if (closed.length === 0) return at({ ...atOurs(hook), kind: "open" });
   if (config.NFT_MARK !== null) return mark(config.NFT_MARK, hook, ruleset, closed);
   return find(hook, closed);
 }
@@ -122,11 +131,11 @@ function choosePlace(
 function chooseInput(
   config: PlaceConfig,
   ruleset: Ruleset,
-  named: NftChain | null,
+  named: readonly NftChain[],
   closed: readonly NftChain[],
-): HookChoice {
+): PlaceChoice {
   const { NFT_MARK, ENABLE_DEFAULT_DROP: hidden } = config;
-  if (named !== null) return hiding(attach(named, "input", closed), hidden);
+  if (named.length > 0) return hiding(attach(named, "input", closed), hidden);
   // Beside Docker, rules that close this host leave its published ports open.
   const besides = config.ENABLE_DOCKER && closed.length > 0;
   if (hidden.length > 0 && !besides) return hide(hidden, closed);
@@ -139,8 +148,8 @@ function chooseInput(
 function choosePublished(
   config: PlaceConfig,
   ruleset: Ruleset,
-  named: NftChain | null,
-): HookChoice {
+  named: readonly NftChain[],
+): PlaceChoice {
   const { NFT_MARK, ENABLE_DEFAULT_DROP: hidden } = config;
   // What else is forwarded must pass through Docker's chains, too.
   const others = config.ENABLE_IPT_FORWARDING ? closedChains(ruleset, "forward") : [];
@@ -148,22 +157,23 @@ function choosePublished(
   const bar = barringChain(ruleset, null);
   const remaining = NFT_MARK === null ? bar : barringChain(ruleset, NFT_MARK);
   if (remaining !== null) return refuse(barredBy(remaining, NFT_MARK));
-  const choice = named !== null
+  const choice = named.length > 0
     ? attach(named, "forward", closed)
     : NFT_MARK !== null && (closed.length > 0 || bar !== null)
     ? mark(NFT_MARK, "forward", ruleset, closed)
     : closed.length > 0
     ? find("forward", closed)
     : hidden.length > 0
-    ? { ok: true as const, place: { ...atOurs("forward"), kind: "own" as const } }
+    ? at({ ...atOurs("forward"), kind: "own" })
     : refuse(
       `no chain of nftables drops what Docker publishes, so that is open to all; ${HIDE_PUBLISHED}`,
     );
   return hiding(choice, hidden);
 }
 
-function hiding(choice: HookChoice, hidden: readonly ProtocolPort[]): HookChoice {
-  return choice.ok ? { ok: true, place: { ...choice.place, hidden } } : choice;
+function hiding(choice: PlaceChoice, hidden: readonly ProtocolPort[]): PlaceChoice {
+  if (!choice.ok) return choice;
+  return { ok: true, places: choice.places.map((place) => ({ ...place, hidden })) };
 }
 
 const HIDE_PUBLISHED =
@@ -183,77 +193,50 @@ function withoutOurs(chains: readonly NftChain[]): NftChain[] {
   return chains.filter((chain) => !sameTable(chain, OWN_TABLE));
 }
 
+function at(place: Place): PlaceChoice {
+  return { ok: true, places: [place] };
+}
+
 function atOurs(hook: FilterHook): Pick<Place, "hook" | "table" | "hidden"> {
   return { hook, table: OWN_TABLE, hidden: [] };
 }
 
-function markText(mark: number): string {
+/** A mark as messages have it. */
+export function markText(mark: number): string {
   return `0x${mark.toString(16)}`;
 }
-
-/** What to tell of a place, a line each. */
-export function describePlace(
-  place: Place,
-  config: Pick<PlaceConfig, "ENABLE_DOCKER" | "ENABLE_IPT_FORWARDING">,
-): string[] {
-  const { hook, table, hidden } = place;
-  const docker = hook === "forward" && config.ENABLE_DOCKER;
-  const subjects = [
-    ...(hook !== "forward" || config.ENABLE_IPT_FORWARDING ? [SUBJECTS[hook]] : []),
-    ...(docker ? ["grants to what Docker publishes"] : []),
-  ];
-  const grants = subjects.flatMap((subject) => describeGrants(place, subject));
-  const what = `${formatPorts(hidden)}${docker ? ", published by Docker," : ""}`;
-  const hides = `nftables: table ${table.family} ${table.table} hides ${what} from all but grants`;
-  return [...grants, ...(hidden.length > 0 ? [hides] : [])];
-}
-
-function describeGrants(place: Place, subject: string): string[] {
-  switch (place.kind) {
-    case "attached":
-      return [`nftables: ${subject} are accepted in chain ${chainText(place.chain)}`];
-    case "own":
-      return [];
-    case "mark":
-      return [`nftables: packets of ${subject} carry the mark ${markText(place.mark)}`];
-    case "open":
-      return [
-        place.hook === "forward"
-          ? "nftables: no chain drops what this host forwards, so that hides nothing"
-          : "nftables: no chain drops what this host sends",
-      ];
-  }
-}
-
-const SUBJECTS: Readonly<Record<FilterHook, string>> = {
-  input: "grants",
-  forward: "forwarded grants",
-  output: "answers to grants",
-};
 
 /** Saved and loaded again by iptables, such a rule does accept all. */
 const MISREAD = "which shows a rule with a set as one that accepts all";
 
-function attach(chain: NftChain, hook: FilterHook, closed: readonly NftChain[]): HookChoice {
-  if (chain.hook !== hook || chain.type !== "filter") {
-    return refuse(`NFT_ATTACH: ${chainText(chain)} is no filter chain of the ${hook} hook`);
+function attach(
+  chains: readonly NftChain[],
+  hook: FilterHook,
+  closed: readonly NftChain[],
+): PlaceChoice {
+  const places: Place[] = [];
+  for (const chain of chains) {
+    if (chain.hook !== hook || chain.type !== "filter") {
+      return refuse(`NFT_ATTACH: ${chainText(chain)} is no filter chain of the ${hook} hook`);
+    }
+    const obstacle = closed.find((other) => other !== chain && sharesPackets(other, chain));
+    if (obstacle !== undefined) {
+      return refuse(
+        `a grant in ${chainText(chain)} could not open: ${chainText(obstacle)} drops, too;` +
+          " have both accept a mark and set NFT_MARK",
+      );
+    }
+    const table = { family: chain.family, table: chain.table };
+    const name = { ...table, chain: chain.chain };
+    places.push({ hook, kind: "attached", table, chain: name, hidden: [] });
   }
-  const obstacle = closed.find((other) => other !== chain && sharesPackets(other, chain));
-  if (obstacle !== undefined) {
-    return refuse(
-      `a grant in ${chainText(chain)} could not open: ${chainText(obstacle)} drops, too;` +
-        " have both accept a mark and set NFT_MARK",
-    );
-  }
-  const table = { family: chain.family, table: chain.table };
-  const name = { ...table, chain: chain.chain };
-  return { ok: true, place: { hook, kind: "attached", table, chain: name, hidden: [] } };
+  return { ok: true, places };
 }
 
-function hide(hidden: readonly ProtocolPort[], closed: readonly NftChain[]): HookChoice {
+function hide(hidden: readonly ProtocolPort[], closed: readonly NftChain[]): PlaceChoice {
   const [obstacle] = closed;
   if (obstacle === undefined) {
-    return { ok: true, place: { ...atOurs("input"), kind: "own", hidden } };
+    return at({ ...atOurs("input"), kind: "own", hidden });
   }
   return refuse(
     `a grant could not open: ${chainText(obstacle)} drops what it does not know;` +
@@ -266,7 +249,7 @@ function mark(
   hook: FilterHook,
   ruleset: Ruleset,
   closed: readonly NftChain[],
-): HookChoice {
+): PlaceChoice {
   const text = markText(value);
   for (const chain of closed) {
     if (chain.hook === "prerouting" || (chain.hook === hook && chain.priority <= MARK_PRIORITY)) {
@@ -274,34 +257,41 @@ function mark(
     }
     if (!acceptsMark(ruleset, chain, value)) {
       return refuse(
-        `a grant could not open: no rule of ${chainText(chain)} accepts the mark;` +
-          ` add "meta mark ${text} accept"`,
+        `a grant could not open: ${chainText(chain)} does not accept all that carries the mark;` +
+          ` put that first: nft insert rule ${chainText(chain)} meta mark ${text} accept`,
       );
     }
   }
-  return { ok: true, place: { ...atOurs(hook), kind: "mark", mark: value } };
+  const rewriting = rewritesMark(ruleset, closed, value).find(({ always }) => always);
+  if (rewriting !== undefined) {
+    const { chain, handle } = rewriting;
+    return refuse(
+      `a grant could not open: ${chainText(chain)} takes the mark ${text} off all packets` +
+        ` (rule with handle ${handle}); have it keep those bits`,
+    );
+  }
+  return at({ ...atOurs(hook), kind: "mark", mark: value });
 }
 
-function find(hook: FilterHook, closed: readonly NftChain[]): HookChoice {
-  const [first, second] = closed;
-  if (first === undefined) {
+/** The only chain that drops, or the only one for each IP version. */
+function find(hook: FilterHook, closed: readonly NftChain[]): PlaceChoice {
+  if (closed.length === 0) {
     return refuse(`${NOTHING_CLOSED}; set ENABLE_DEFAULT_DROP to the ports to hide`);
   }
-  if (belongsToIptables(first)) {
-    return refuse(`${chainText(first)} belongs to iptables; set FIREWALL_TYPE iptables`);
+  const foreign = closed.find(belongsToIptables);
+  if (foreign !== undefined) {
+    return refuse(`${chainText(foreign)} belongs to iptables; set FIREWALL_TYPE iptables`);
   }
-  if (second !== undefined) {
+  const [first, second] = closed;
+  const isOneEach = closed.length === 2 && first && second && !sharesPackets(first, second);
+  if (closed.length > 1 && !isOneEach) {
     const names = closed.map(chainText).join(", ");
     return refuse(`more than one chain drops (${names}); set NFT_ATTACH or NFT_MARK`);
   }
-  return attach(first, hook, closed);
+  return attach(closed, hook, closed);
 }
 
 const NOTHING_CLOSED = "no chain of nftables drops packets to this host, so nothing is hidden";
-
-function sharesPackets(one: NftChain, other: NftChain): boolean {
-  return one.family === "inet" || other.family === "inet" || one.family === other.family;
-}
 
 function refuse(reason: string): Refusal {
   return { ok: false, reason };

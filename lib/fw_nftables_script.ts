@@ -1,13 +1,15 @@
 // The text for `nft -f` that puts sets and rules in their places, and takes them away again. Each
 // script is one transaction: the kernel applies all of it or nothing.
 
-import { HIDE_PRIORITY, MARK_PRIORITY, OWN_TABLE, type Place } from "./fw_nftables_place.ts";
+import { MARK_PRIORITY } from "./fw_nftables_mark.ts";
+import { HIDE_PRIORITY, type Place } from "./fw_nftables_place.ts";
 import {
   type FilterHook,
   isRecord,
   type NftRule,
   type NftSet,
   type NftTable,
+  OWN_TABLE,
   type Ruleset,
   sameTable,
 } from "./fw_nftables_ruleset.ts";
@@ -59,7 +61,10 @@ export function setUpScript(layout: Layout, ruleset: Ruleset, flush: boolean): s
     ...sets.map((set) =>
       `add ${isMap(set) ? "map" : "set"} ${homeOf(set.table)} ${set.name} ${setDeclaration(set)}`
     ),
-    ...places.flatMap((place) => placeRules(place, setsAt(sets, place.hook))),
+    ...places.flatMap((place) => {
+      const ofTable = setsAt(sets, place.hook).filter(({ table }) => sameTable(table, place.table));
+      return placeRules(place, ofTable);
+    }),
     ...(["prerouting", "postrouting"] as const).flatMap((hook) =>
       translation(hook, setsAt(sets, hook))
     ),

@@ -1,7 +1,7 @@
 // The sets and maps that hold grants: their names and types, and the rules that look packets up
 // in them. What is put into them is next door, in fw_nftables_elements.ts.
 
-import type { FilterHook, NftTable } from "./fw_nftables_ruleset.ts";
+import { type FilterHook, type NftTable, versionsOf } from "./fw_nftables_ruleset.ts";
 import type { IpVersion } from "./net_address.ts";
 import type { ProtocolPort } from "./net_port.ts";
 
@@ -153,12 +153,12 @@ export function hooksFor(config: SetConfig): FilterHook[] {
 /**
  * The sets that a configuration uses.
  *
- * @param tableFor the table of a hook's chain; IPv4 sets are left out of a table for IPv6, and
- *   the other way round
+ * @param tableFor the table of a hook's chain for an IP version; IPv4 sets are left out of a table
+ *   for IPv6, and the other way round
  */
 export function setsFor(
   config: SetConfig,
-  tableFor: (hook: FilterHook | NatHook) => NftTable,
+  tableFor: (hook: FilterHook | NatHook, version: IpVersion) => NftTable,
 ): PlacedSet[] {
   const { ENABLE_DESTINATION_RULE: destination, ENABLE_IPT_FORWARDING: forwards } = config;
   const translates = forwards || config.ENABLE_IPT_LOCAL_NAT;
@@ -173,9 +173,8 @@ export function setsFor(
       : []),
   ];
   return GRANT_SETS.filter(({ role }) => roles.includes(role)).flatMap((set) => {
-    const table = tableFor(set.hook);
-    const unfit = set.version === 4 ? "ip6" : "ip";
-    return table.family === unfit ? [] : [{ ...set, table }];
+    const table = tableFor(set.hook, set.version);
+    return versionsOf(table).includes(set.version) ? [{ ...set, table }] : [];
   });
 }
 

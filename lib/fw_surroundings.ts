@@ -5,16 +5,15 @@ import type { FirewallCall, Plan } from "./fw_firewall.ts";
 import { variantOf, versionCall } from "./fw_iptables_check.ts";
 import { type FilterTable, parseFilterTable } from "./fw_iptables_table.ts";
 import { readingCall as nftCall } from "./fw_nftables_calls.ts";
+import { closedChains, targetsIn } from "./fw_nftables_fate.ts";
 import {
-  closedChains,
   isRecord,
   type NftChain,
+  OWN_TABLE,
   parseRuleset,
   type Ruleset,
   sameTable,
-  targetsIn,
 } from "./fw_nftables_ruleset.ts";
-import { OWN_TABLE } from "./fw_nftables_place.ts";
 import type { ProgramResult } from "./host.ts";
 
 /** The programs to look with; null for those that are not there, or would see nothing. */

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import type { AccessGrant } from "../lib/auth_grant.ts";
 import { type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
 import { elementsOf } from "../lib/fw_nftables_grant.ts";
-import { choosePlaces, describePlace, type Place } from "../lib/fw_nftables_place.ts";
+import { describePlace } from "../lib/fw_nftables_describe.ts";
+import { choosePlaces, type Place } from "../lib/fw_nftables_place.ts";
 import { setUpScript } from "../lib/fw_nftables_script.ts";
 import { hooksFor, setsFor } from "../lib/fw_nftables_sets.ts";
 import { DEFAULT_CONFIG } from "./fake_iptables.ts";
@@ -177,7 +178,7 @@ Deno.test("published ports have a place where a grant opens them, or a reason wh
       "a mark that the forward chain does not accept",
       MARKING,
       [...base("inet filter input", "drop", ACCEPT_MARK), ...base(FORWARD, "drop")],
-      /no rule of inet filter forward accepts the mark/,
+      /inet filter forward does not accept all that carries the mark/,
     ],
     ["users drop all", HIDING, [...INPUT, ...users([COUNTER, DROP])], barred],
     [

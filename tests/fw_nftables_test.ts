@@ -8,13 +8,8 @@ import type { AccessGrant, FirewallGrant, NatGrant, NatTerms } from "../lib/auth
 import type { Plan } from "../lib/fw_firewall.ts";
 import { type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
 import { NFT_PROGRAM } from "../lib/fw_nftables_calls.ts";
-import { choosePlaces, OWN_TABLE, type PlaceConfig } from "../lib/fw_nftables_place.ts";
-import {
-  acceptsMark,
-  closedChains,
-  type NftTable,
-  parseRuleset,
-} from "../lib/fw_nftables_ruleset.ts";
+import { choosePlaces } from "../lib/fw_nftables_place.ts";
+import { type NftTable, OWN_TABLE, parseRuleset } from "../lib/fw_nftables_ruleset.ts";
 import { elementScript, parseElements } from "../lib/fw_nftables_elements.ts";
 import { elementsOf } from "../lib/fw_nftables_grant.ts";
 import { hooksFor, type PlacedSet, setsFor } from "../lib/fw_nftables_sets.ts";
@@ -24,18 +19,7 @@ import { createFirewall } from "../lib/serve_firewall.ts";
 import { createLog } from "../lib/serve_log.ts";
 import { nftRunner } from "../lib/serve_nft.ts";
 import { DEFAULT_CONFIG } from "./fake_iptables.ts";
-import {
-  ACCEPT,
-  base,
-  chain,
-  COUNTER,
-  DROP,
-  type Json,
-  json,
-  MARK,
-  match,
-  rulesetOf,
-} from "./nftables_json.ts";
+import { ACCEPT, base, chain, type Json, json, match } from "./nftables_json.ts";
 
 const CONFIG: NftablesConfig = DEFAULT_CONFIG;
 const TABLE = { family: "inet", table: "filter" } as const;
@@ -63,146 +47,9 @@ function setsIn(table: NftTable, config: NftablesConfig = CONFIG): PlacedSet[] {
   return setsFor(config, (hook) => hooks.includes(hook) ? table : OWN_TABLE);
 }
 
-const PORT = match({ payload: { protocol: "tcp", field: "dport" } }, 22);
-Deno.test("closedChains() finds the base chains that drop what no rule accepts", () => {
-  const cases: [title: string, objects: Json[], closed: boolean][] = [
-    ["policy drop", base("inet f in", "drop"), true],
-    ["policy accept", base("inet f in", "accept"), false],
-    ["policy drop, all accepted", base("inet f in", "drop", [COUNTER, ACCEPT]), false],
-    ["last rule drops", base("inet f in", "accept", [PORT, ACCEPT], [COUNTER, DROP]), true],
-    ["last rule rejects", base("ip f in", "accept", [{ reject: null }]), true],
-    ["one port drops", base("inet f in", "accept", [PORT, DROP]), false],
-    ["above a rate", base("inet f in", "accept", [{ limit: { rate: 3 } }, DROP]), false],
-    ["accepted before", base("inet f in", "accept", [ACCEPT], [DROP]), false],
-    ["returns before", base("inet f in", "accept", [{ return: null }], [DROP]), false],
-    [
-      "a jump leads to a drop",
-      [...base("ip6 f in", "accept", [{ jump: { target: "x" } }]), ...chain("ip6 f x", [DROP])],
-      true,
-    ],
-    [
-      "a jump comes back",
-      [
-        ...base("ip f in", "accept", [{ jump: { target: "x" } }], [DROP]),
-        ...chain("ip f x", [PORT, ACCEPT]),
-      ],
-      true,
-    ],
-    [
-      "a goto does not come back",
-      [
-        ...base("ip f in", "accept", [{ goto: { target: "x" } }], [DROP]),
-        ...chain("ip f x", [PORT, ACCEPT]),
-      ],
-      false,
-    ],
-    [
-      "a chain that jumps in a circle",
-      [
-        ...base("ip f in", "drop", [{ jump: { target: "x" } }]),
-        ...chain("ip f x", [
-          { jump: { target: "x" } },
-        ]),
-      ],
-      true,
-    ],
-    [
-      "iptables rejects",
-      base("ip f in", "accept", [{ xt: { type: "target", name: "REJECT" } }]),
-      true,
-    ],
-    ["before routing", base("inet f in prerouting", "drop"), true],
-    ["what this host forwards", base("inet f in forward", "drop"), false],
-    ["a bridge", base("bridge f in", "drop"), false],
-  ];
-  for (const [title, objects, closed] of cases) {
-    assert.equal(closedChains(rulesetOf(...objects), "input").length, closed ? 1 : 0, title);
-  }
-});
-
-Deno.test("acceptsMark() knows the ways in which rules on a packet's way match a mark", () => {
-  const masked = { "&": [MARK, 0x80000010] };
-  const cases: [rule: Json[], mark: number, accepts: boolean][] = [
-    [[match(MARK, 0x5ba), ACCEPT], 0x5ba, true],
-    [[match(MARK, { set: [1, 0x5ba] }), PORT, ACCEPT], 0x5ba, true],
-    [[match(MARK, 0x5bb), ACCEPT], 0x5ba, false],
-    [[match(MARK, 0x5ba), DROP], 0x5ba, false],
-    [[match(masked, 0x80000000), ACCEPT], 0x80000000, true],
-    [[match(masked, 0, "!="), ACCEPT], 0x10, true],
-    [[match(masked, 0, "!="), ACCEPT], 0x20, false],
-    [[match(masked, 0), ACCEPT], 0x20, false],
-    [[match({ meta: { key: "iif" } }, 0x5ba), ACCEPT], 0x5ba, false],
-  ];
-  for (const [rule, mark, accepts] of cases) {
-    const title = JSON.stringify([rule, mark]);
-    const vmap = { vmap: { key: MARK, data: { set: [[1, { jump: { target: "x" } }]] } } };
-    const elsewhere = [...base("inet f forward forward", "drop", rule), ...chain("inet g x", rule)];
-    for (
-      const [objects, found] of [
-        [base("inet f in", "drop", rule), accepts],
-        [[...base("inet f in", "drop", [vmap]), ...chain("inet f x", rule)], accepts],
-        [[...base("inet f in", "drop", [vmap]), ...elsewhere], false],
-      ] as const
-    ) {
-      const ruleset = rulesetOf(...objects);
-      const [closed] = closedChains(ruleset, "input");
-      assert(closed);
-      assert.equal(acceptsMark(ruleset, closed, mark), found, title);
-    }
-  }
-});
-
 const ONE = base("inet filter input", "drop");
-const MARKED = base("inet filter input", "drop", [match(MARK, 1), ACCEPT]);
-const NAMED = { family: "inet", table: "filter", chain: "input" } as const;
 const HIDING = base("inet spa input", "accept");
 const HIDDEN = [{ protocol: "tcp", port: 22 }] as const;
-
-Deno.test("choosePlaces() takes a place where a grant opens, and refuses every other", () => {
-  const cases: [config: Partial<PlaceConfig>, objects: Json[], expected: string | RegExp][] = [
-    [{}, ONE, "attached"],
-    [{}, base("inet f in", "accept"), /nothing is hidden; set ENABLE_DEFAULT_DROP/],
-    [{}, [...ONE, ...base("ip f in", "drop")], /more than one.*inet filter input, ip f in/],
-    [{}, base("ip filter INPUT", "drop"), /set FIREWALL_TYPE iptables/],
-    [{}, base("inet f in prerouting", "drop"), /no filter chain of the input hook/],
-    [{ NFT_ATTACH: [NAMED] }, ONE, "attached"],
-    [
-      { NFT_ATTACH: [{ family: "ip", table: "filter", chain: "INPUT" }] },
-      base("ip filter INPUT", "drop"),
-      /^NFT_ATTACH: ip filter INPUT belongs to iptables, .*; set FIREWALL_TYPE iptables/,
-    ],
-    [{ NFT_ATTACH: [NAMED] }, base("inet filter input", "accept"), "attached"],
-    [
-      { NFT_ATTACH: [NAMED] },
-      base("inet filter other", "drop"),
-      /there is no chain inet filter in/,
-    ],
-    [{ NFT_ATTACH: [NAMED] }, [...ONE, ...base("ip6 f in", "drop")], /ip6 f in drops, too/],
-    [
-      { NFT_ATTACH: [{ family: "ip", table: "a", chain: "in" }] },
-      [...base("ip a in", "drop"), ...base("ip6 b in", "drop")],
-      "attached",
-    ],
-    [{ ENABLE_DEFAULT_DROP: HIDDEN }, [], "own"],
-    [{ ENABLE_DEFAULT_DROP: HIDDEN }, base("inet spa input", "drop"), "own"],
-    [{ ENABLE_DEFAULT_DROP: HIDDEN }, ONE, /set NFT_ATTACH inet filter input in place of/],
-    [{ NFT_MARK: 1 }, MARKED, "mark"],
-    [{ NFT_MARK: 2 }, MARKED, /no rule of inet filter input accepts.*add "meta mark 0x2 accept"/],
-    [{ NFT_MARK: 1 }, [], /nothing is hidden/],
-    [
-      { NFT_MARK: 1 },
-      base("inet f in input -200", "drop", [match(MARK, 1), ACCEPT]),
-      /drops before packets can be marked/,
-    ],
-  ];
-  for (const [config, objects, expected] of cases) {
-    const choice = choosePlaces({ ...CONFIG, ...config }, rulesetOf(...objects), ["input"]);
-    const title = JSON.stringify([config, objects]);
-    if (typeof expected === "string") {
-      assert.equal(choice.ok && choice.places[0]?.kind, expected, title);
-    } else assert.match(choice.ok ? "ok" : choice.reason, expected, title);
-  }
-});
 
 Deno.test("an element names address, protocol and port, lasts its time and tells its stanza", () => {
   const choice = elementsOf(GRANT, setsIn(TABLE), CONFIG);

@@ -11,7 +11,8 @@ import { dynamicNumbers, numbersIn, parseIpfwRules } from "../../lib/fw_ipfw_lis
 import { anchorIsListed, parsePfRules, samePfRule } from "../../lib/fw_pf_listing.ts";
 import { parseElements } from "../../lib/fw_nftables_elements.ts";
 import { choosePlaces } from "../../lib/fw_nftables_place.ts";
-import { acceptsMark, closedChains, parseRuleset } from "../../lib/fw_nftables_ruleset.ts";
+import { acceptsMark, closedChains } from "../../lib/fw_nftables_fate.ts";
+import { parseRuleset } from "../../lib/fw_nftables_ruleset.ts";
 import { GRANT_SETS } from "../../lib/fw_nftables_sets.ts";
 import { bytesOf, type FuzzTarget, rule, textOf } from "./target.ts";
 

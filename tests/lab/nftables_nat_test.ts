@@ -482,7 +482,7 @@ for (
       title: "only the input chain accepts the mark",
       rules: CLOSED.replace("established,related accept", "$&\nmeta mark 0x5ba accept"),
       config: "NFT_MARK 0x5ba\n",
-      reason: /no rule of inet filter forward accepts the mark; add "meta mark 0x5ba accept"/,
+      reason: /inet filter forward does not accept all that carries the mark/,
     },
   ]
 ) {

@@ -225,7 +225,8 @@ labTest(
   },
 );
 
-labTest("a grant for an IPv6 address opens for it alone", CLOSED_INPUT, async (lab) => {
+/** Gives client and gateway IPv6 addresses, 2001:db8::2 and 2001:db8::1, and a service for both. */
+async function startBothVersions(lab: Lab, table: string): Promise<void> {
   const accept = "for await (const one of Deno.listen({ hostname: '::', port: 22 })) one.close();";
   lab.gateway.start([Deno.execPath(), "eval", accept]);
   for (
@@ -235,7 +236,11 @@ labTest("a grant for an IPv6 address opens for it alone", CLOSED_INPUT, async (l
   }
   // Without neighbour discovery no IPv6 packet arrives, granted or not.
   const solicitations = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept";
-  await lab.gateway.must(["nft", "add", "rule", "inet", "filter", "input", solicitations]);
+  await lab.gateway.must(["nft", "add", "rule", ...table.split(" "), "input", solicitations]);
+}
+
+labTest("a grant for an IPv6 address opens for it alone", CLOSED_INPUT, async (lab) => {
+  await startBothVersions(lab, "inet filter");
   const gateway = await startGateway(lab, await filesFor(lab, "", "FW_ACCESS_TIMEOUT 20\n"));
   strictEqual(await probe(lab, 22, "2001:db8::1"), "filtered");
   await send(lab, knockPacket("tcp/22", "2001:db8::2"));
@@ -244,6 +249,75 @@ labTest("a grant for an IPv6 address opens for it alone", CLOSED_INPUT, async (l
   strictEqual(await probe(lab, 22), "filtered");
   await gateway.stop();
 });
+
+const EACH_VERSION = ["ip", "ip6"].map((family) =>
+  `table ${family} filter {
+    chain input {
+      type filter hook input priority filter; policy drop;
+      ct state established,related accept
+    }
+  }\n`
+).join("");
+
+for (const config of ["", "NFT_ATTACH ip filter input, ip6 filter input\n"]) {
+  const title = config === "" ? "found by themselves" : "that NFT_ATTACH names";
+  labTest(`grants open in a chain for each IP version, ${title}`, EACH_VERSION, async (lab) => {
+    await startBothVersions(lab, "ip6 filter");
+    const before = await ruleset(lab);
+    const gateway = await startGateway(lab, await filesFor(lab, config));
+    match(gateway.output(), /grants are accepted in chain ip6 filter input/);
+    for (const address of ["192.0.2.1", "2001:db8::1"]) {
+      strictEqual(await probe(lab, 22, address), "filtered");
+    }
+    await knock(lab, gateway);
+    strictEqual(await probe(lab, 22), "open");
+    strictEqual(await probe(lab, 22, "2001:db8::1"), "filtered");
+    await send(lab, knockPacket("tcp/22", "2001:db8::2"));
+    await gateway.waitFor(/Added access rule to spa_access6 for 2001:db8::2/);
+    strictEqual(await probe(lab, 22, "2001:db8::1"), "open");
+    await gateway.stop();
+    strictEqual(await ruleset(lab), before);
+  });
+}
+
+for (
+  const { title, rules, config, told } of [
+    {
+      title: "another chain drops what comes by an interface",
+      rules: `${CLOSED_INPUT}table inet guard {
+        chain world { counter; drop; }
+        chain in {
+          type filter hook input priority 10;
+          iifname vmap { "outside" : jump world, "inside" : accept }
+        }
+      }\n`,
+      config: "",
+      told: /grants cannot open for what comes by outside: inet guard in drops it .*handle \d+/,
+    },
+    {
+      title: "IPv6 is dropped by no chain",
+      rules: CLOSED_INPUT.replace("inet", "ip"),
+      config: "",
+      told: /IPv6 packets are not dropped by any chain/,
+    },
+    {
+      title: "the named chain accepts all",
+      rules: CLOSED_INPUT.replace("policy drop", "policy accept").replace("counter drop", "accept"),
+      config: "NFT_ATTACH inet filter input\n",
+      told: /no chain drops any packet, so nothing is hidden/,
+    },
+  ]
+) {
+  labTest(`start and check warn where ${title}`, rules, async (lab) => {
+    const files = await filesFor(lab, config);
+    const check = await serve(lab.gateway, files, "--exit-parse-config");
+    strictEqual(check.status, 0, check.stderr);
+    match(check.stderr, told);
+    const gateway = await startGateway(lab, files);
+    match(gateway.output(), told);
+    await gateway.stop();
+  });
+}
 
 labTest("the kernel ends the grants of a server that was killed", CLOSED_INPUT, async (lab) => {
   await startService(lab);
@@ -483,7 +557,21 @@ for (
       title: "no rule accepts the mark",
       rules: CLOSED_INPUT,
       config: "NFT_MARK 0x5ba\n",
-      reason: /no rule of inet filter input accepts the mark; add "meta mark 0x5ba accept"/,
+      reason: /does not accept .*: nft insert rule inet filter input meta mark 0x5ba accept/,
+    },
+    {
+      title: "all is dropped before a rule accepts the mark",
+      rules: CLOSED_INPUT.replace("counter drop", "drop; counter drop; meta mark 0x5ba accept"),
+      config: "NFT_MARK 0x5ba\n",
+      reason: /inet filter input does not accept all that carries the mark; put that first/,
+    },
+    {
+      title: "a chain takes the mark off",
+      rules: `${CLOSED_INPUT.replace("iif lo", "meta mark 0x5ba accept\n iif lo")}table ip m {
+        chain in { type filter hook input priority -10; meta mark set 0x1; }
+      }\n`,
+      config: "NFT_MARK 0x5ba\n",
+      reason: /ip m in takes the mark 0x5ba off all packets/,
     },
     {
       title: "nft is not installed",
