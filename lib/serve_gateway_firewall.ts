@@ -57,7 +57,9 @@ export async function startGatewayFirewall(
    * the other.
    */
   async function replace(next: Settings): Promise<void> {
-    if (!options.testMode) await checkConfiguredFirewall(host, log, next);
+    // The set-up that follows gives the same warnings.
+    const quiet = { ...log, warning: () => {} };
+    if (!options.testMode) await checkConfiguredFirewall(host, quiet, next);
     log.warning("The firewall's settings have changed: setting it up anew.");
     const replaced = succeed(next);
     install(whenReplaced(replaced.then(() => firewall, () => firewall)));
