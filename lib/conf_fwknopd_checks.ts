@@ -8,8 +8,8 @@ import {
   type ServerVariableName,
 } from "./conf_fwknopd_variables.ts";
 import { errorAt, type Problem, warningAt } from "./conf_problem.ts";
+import { isSnatAddress, translatesIpv6 } from "./conf_snat.ts";
 import { commandLineSetting, faultAt, type Setting } from "./conf_text.ts";
-import { parseIpv4 } from "./net_address.ts";
 import { failed } from "./net_list.ts";
 
 /** What single variables cannot tell. */
@@ -22,10 +22,11 @@ export function checkCombinations(
     settings.get(name) ?? commandLineSetting(name, "");
   const snat = (["ENABLE_IPT_SNAT", "ENABLE_FIREWD_SNAT"] as const).some((name) => config[name]);
   const address = config.SNAT_TRANSLATE_IP;
-  if (snat && address !== null && parseIpv4(address) === null) {
-    const why = "Invalid IPv4 addr for SNAT_TRANSLATE_IP";
-    const hint =
-      "write the IPv4 address that inner hosts should see, or leave it out to masquerade";
+  const ipv6 = translatesIpv6(config);
+  if (snat && address !== null && !isSnatAddress(address, ipv6)) {
+    const why = `Invalid IPv4 ${ipv6 ? "or IPv6 " : ""}addr for SNAT_TRANSLATE_IP`;
+    const what = ipv6 ? "address, or one of each IP version with a comma," : "IPv4 address";
+    const hint = `write the ${what} that inner hosts should see, or leave it out to masquerade`;
     problems.push(faultAt(at("SNAT_TRANSLATE_IP"), failed(0, address, why, hint).fault));
   }
   const { IPFW_ACTIVE_SET_NUM: active, IPFW_EXPIRE_SET_NUM: expired } = config;

@@ -1,6 +1,7 @@
 // What a stanza says about commands and NAT.
 
 import type { ServerConfig } from "./conf_fwknopd_variables.ts";
+import { translatesIpv6 } from "./conf_snat.ts";
 import type { GroupAccount, Stanza, UserAccount } from "./conf_stanza.ts";
 import type { AccessLookups, StanzaReader } from "./conf_stanza_reader.ts";
 import {
@@ -89,7 +90,7 @@ export function readNat(
     );
   }
   const { FIREWALL_TYPE: type } = config;
-  const ipv6 = type === "nftables" || config.ENABLE_IP6TABLES;
+  const ipv6 = translatesIpv6(config);
   const FORCE_SNAT = reader.read("FORCE_SNAT", (text) => parseNatAddress(text, ipv6));
   const FORCE_MASQUERADE = reader.flag("FORCE_MASQUERADE");
   const FORWARD_ALL = reader.flag("FORWARD_ALL");

@@ -5,6 +5,7 @@ import type { FirewallRule, RuleChoice } from "./fw_firewall.ts";
 import { chainName, type IptablesChain } from "./fw_iptables_chains.ts";
 import type { IptablesPrograms } from "./fw_iptables_edit.ts";
 import { rulePurpose } from "./fw_iptables_listing.ts";
+import { snatAddress } from "./conf_snat.ts";
 import { parseIp } from "./net_address.ts";
 import { formatPorts, PROTOCOL_NUMBERS, type ProtocolPort } from "./net_port.ts";
 
@@ -13,7 +14,7 @@ export interface IptablesRuleConfig {
   readonly ENABLE_IPT_FORWARDING: boolean;
   readonly ENABLE_IPT_LOCAL_NAT: boolean;
   readonly ENABLE_IPT_SNAT: boolean;
-  /** Null: sources are translated to the address of the outgoing interface. */
+  /** Null, or none of the version: sources are translated to the address of the outgoing interface. */
   readonly SNAT_TRANSLATE_IP: string | null;
   readonly ENABLE_IPT_OUTPUT: boolean;
   readonly ENABLE_DESTINATION_RULE: boolean;
@@ -264,8 +265,7 @@ function sourceAddress(config: RuleSettings, nat: NatGrant["nat"]): string | nul
   const { SNAT_TRANSLATE_IP: usual } = config;
   if (nat.forcedSource !== null) return nat.forcedSource;
   if (nat.masquerade && !nat.all) return null;
-  const version = config.family === "ipv6" ? 6 : 4;
-  return usual !== null && parseIp(usual)?.version === version ? usual : null;
+  return snatAddress(usual, config.family === "ipv6" ? 6 : 4);
 }
 
 /** How the log names the ports of a rule that has none. */

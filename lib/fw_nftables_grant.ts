@@ -1,6 +1,7 @@
 // The elements that give a grant its access: to this host, or through it by translation.
 
 import type { AccessGrant, FirewallGrant, NatGrant } from "./auth_grant.ts";
+import { snatAddress } from "./conf_snat.ts";
 import type { FirewallRule, RuleChoice } from "./fw_firewall.ts";
 import { elementText } from "./fw_nftables_elements.ts";
 import type { KeyField, PlacedSet, SetConfig, SetRole } from "./fw_nftables_sets.ts";
@@ -178,7 +179,7 @@ function sourcePart(
   what: string,
   { SNAT_TRANSLATE_IP: usual }: ElementConfig,
 ): ElementParts {
-  const fitting = usual !== null && parseIp(usual)?.version === version ? usual : null;
+  const fitting = snatAddress(usual, version);
   // FORCE_MASQUERADE gives way to SNAT_TRANSLATE_IP when all is forwarded, as in fwknopd.
   const address = nat.forcedSource ?? (nat.masquerade && !nat.all ? null : fitting);
   const role = address === null ? "masquerade" : "snat";

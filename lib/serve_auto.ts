@@ -8,7 +8,6 @@ import type { Host } from "./host.ts";
 import { FIREWALL_PROGRAMS } from "./conf_firewall.ts";
 import type { Log } from "./serve_log.ts";
 import { type Files, firewalldRuns } from "./serve_machine.ts";
-import { nftRunner } from "./serve_nft.ts";
 import { type FirewallConfig, legacyPrograms, runPlan } from "./serve_plan.ts";
 
 /** A configuration that names its firewall. */
@@ -27,7 +26,7 @@ const NOTHING: Surroundings = {
 
 /** Replaces `auto` by the firewall that is in force; leaves any other alone. */
 export async function settleAuto<C extends FirewallConfig>(
-  host: Files & Pick<Host, "run" | "native" | "uid">,
+  host: Files & Pick<Host, "run" | "uid">,
   log: Pick<Log, "debug" | "verbosity">,
   config: C,
 ): Promise<Settled<C>> {
@@ -39,9 +38,7 @@ export async function settleAuto<C extends FirewallConfig>(
     iptables: host.stat(config.FIREWALL_EXE) === null ? null : config.FIREWALL_EXE,
     filters: { ipv4: null, ipv6: null, ...legacyPrograms(host) },
   });
-  const surroundings = host.uid === 0
-    ? await runPlan(nftRunner(host, config.NFT_EXE), log, plan)
-    : NOTHING;
+  const surroundings = host.uid === 0 ? await runPlan(host, log, plan) : NOTHING;
   const choice = chooseFirewall({
     surroundings,
     firewalld: firewalldRuns(host),

@@ -164,6 +164,15 @@ function doubtFacts(host: Files, config: FirewallConfig): DoubtFacts {
   };
 }
 
+/** What runs a planner's calls: libnftables takes those of nft where that is the firewall. */
+export function firewallRunner(
+  host: Pick<Host, "run" | "native">,
+  { FIREWALL_TYPE, NFT_EXE }: Pick<FirewallConfig, "FIREWALL_TYPE" | "NFT_EXE">,
+): Pick<Host, "run"> {
+  // For one look, a process costs less than a library that stays, with its socket.
+  return FIREWALL_TYPE === "iptables" ? host : nftRunner(host, NFT_EXE);
+}
+
 /**
  * Tells where grants would take effect, without changing anything.
  *
@@ -179,7 +188,7 @@ export async function checkFirewall(
   const planner = choosePlanner(host, config);
   if (planner.check === undefined) return [];
   if (host.uid !== 0) return [`${planner.name}: only root can tell whether grants would open`];
-  const outcome = await runPlan(nftRunner(host, config.NFT_EXE), log, planner.check());
+  const outcome = await runPlan(firewallRunner(host, config), log, planner.check());
   if (outcome.ok) {
     for (const line of outcome.warnings ?? []) log.warning(line);
     return outcome.lines;

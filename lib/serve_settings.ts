@@ -27,7 +27,7 @@ import { withForwardingWarning } from "./serve_forwarding.ts";
 import type { Log } from "./serve_log.ts";
 import { nftRunner } from "./serve_nft.ts";
 import { chooseQueueRule, withQueueRule } from "./serve_nfqueue_rule.ts";
-import { checkFirewall, choosePlanner } from "./serve_plan.ts";
+import { checkFirewall, choosePlanner, firewallRunner } from "./serve_plan.ts";
 import { systemTimer } from "./serve_timer.ts";
 
 /** Configuration that was read without error. */
@@ -183,7 +183,7 @@ function createGrantFirewall(
   const sweepInterval = reading.settings.has("RULES_CHECK_THRESHOLD")
     ? config.RULES_CHECK_THRESHOLD * LOOP_TURN
     : 0;
-  const { run } = nftRunner(host, config.NFT_EXE);
+  const { run } = firewallRunner(host, config);
   const { now, monotonic } = host;
   const planner = choosePlanner(host, config);
   const firewall = createFirewall({ host: { run, now, monotonic }, log, planner, sweepInterval });

@@ -430,7 +430,29 @@ Deno.test("the address for SNAT is checked only when SNAT is on", () => {
   const reading = read("ENABLE_IPT_SNAT Y\nSNAT_TRANSLATE_IP __CHANGEME__");
   const error = reading.problems.find((problem) => problem.severity === "error");
   assert.equal(error?.line, 2);
-  assert.match(error?.message ?? "", /Invalid IPv4 addr for SNAT_TRANSLATE_IP/);
+  assert.match(error?.message ?? "", /Invalid IPv4 or IPv6 addr for SNAT_TRANSLATE_IP/);
+});
+
+Deno.test("SNAT_TRANSLATE_IP is an address, or one of each version where IPv6 is translated", () => {
+  const only4 = "ENABLE_IP6TABLES N\n";
+  const cases: [config: string, address: string, fits: boolean][] = [
+    ["", "192.0.2.1", true],
+    ["", "2001:db8::1", true],
+    ["", "192.0.2.1,2001:db8::1", true],
+    ["", "2001:db8::1, 192.0.2.1", true],
+    ["", "192.0.2.1, 192.0.2.2", false],
+    ["", "192.0.2.1,", false],
+    ["", "192.0.2.1 2001:db8::1", false],
+    ["", "192.0.2.0/24", false],
+    [only4, "192.0.2.1", true],
+    [only4, "2001:db8::1", false],
+    [only4, "192.0.2.1,2001:db8::1", false],
+    [`${only4}FIREWALL_TYPE nftables\n`, "192.0.2.1,2001:db8::1", true],
+  ];
+  for (const [config, address, fits] of cases) {
+    const { problems } = read(`${config}ENABLE_IPT_SNAT Y\nSNAT_TRANSLATE_IP ${address}`);
+    assert.equal(hasErrors(problems), !fits, `${config}${address}`);
+  }
 });
 
 Deno.test("equal ipfw sets are refused", () => {

@@ -171,6 +171,28 @@ Deno.test("NAT for IPv6 leads to IPv6 addresses, in ip6tables", () => {
   assert.deepEqual([both.six.save(), both.six.save("nat")], [[], []]);
 });
 
+Deno.test("SNAT_TRANSLATE_IP serves the IP version, or versions, that it names", () => {
+  const cases: [address: string, four: string, six: string][] = [
+    ["198.51.100.1", "SNAT --to-source 198.51.100.1", "MASQUERADE"],
+    ["2001:db8:1::1", "MASQUERADE", "SNAT --to-source 2001:db8:1::1"],
+    [
+      "198.51.100.1, 2001:db8:1::1",
+      "SNAT --to-source 198.51.100.1",
+      "SNAT --to-source 2001:db8:1::1",
+    ],
+  ];
+  for (const [SNAT_TRANSLATE_IP, four, six] of cases) {
+    const both = pair({ ENABLE_IPT_FORWARDING: true, ENABLE_IPT_SNAT: true, SNAT_TRANSLATE_IP });
+    assert(carryOut(both.planner.setUp(true), both).ok);
+    const knocks = [
+      grant(IPV4, { kind: "nat", nat: { ...NAT, host: "198.51.100.20" } }),
+      grant(IPV6, { kind: "nat", nat: NAT }),
+    ];
+    const targets = rulesOf(both, ...knocks).map(({ text }) => text.replace(/^.* -j /, ""));
+    assert.deepEqual(targets.filter((text) => /^(?:SNAT|MASQ)/.test(text)), [four, six]);
+  }
+});
+
 Deno.test("a kernel without NAT for IPv6 gives access without it, with a warning", () => {
   const both = pair({ ENABLE_IPT_FORWARDING: true });
   const real = both.six.run;

@@ -341,6 +341,12 @@ Deno.test("a NAT grant is what its terms and the configuration say", () => {
       dnat,
       `spa_snat4 ${flow} : 198.51.100.1`,
     ]],
+    [{}, { ...snat, SNAT_TRANSLATE_IP: "2001:db8::1, 198.51.100.1" }, [
+      forward,
+      dnat,
+      `spa_snat4 ${flow} : 198.51.100.1`,
+    ]],
+    [{}, { ...snat, SNAT_TRANSLATE_IP: "2001:db8::1" }, [forward, dnat, `spa_masquerade4 ${flow}`]],
     [{ forcedSource: "198.51.100.9" }, snat, [forward, dnat, `spa_snat4 ${flow} : 198.51.100.9`]],
     [{ masquerade: true }, { ...snat, SNAT_TRANSLATE_IP: "198.51.100.1" }, [
       forward,

@@ -40,7 +40,6 @@ async function settle(
       uid,
       stat: (path) => programs.includes(path) || Object.hasOwn(files, path) ? INFO : null,
       readTextFile: (path) => files[path] ?? "",
-      native: () => assert.fail("a library is asked for"),
       run: (call): Promise<ProgramResult> => {
         ran.push(call.program);
         return Promise.resolve({ status: 0, stdout: answer(call), stderr: "" });
@@ -102,7 +101,6 @@ Deno.test("auto runs nothing without the right to, and leaves a type that is sai
     uid: 0,
     stat: () => assert.fail("looked"),
     readTextFile: () => assert.fail("read"),
-    native: () => assert.fail("loaded"),
     run: () => assert.fail("ran"),
   };
   const settled = await settleAuto(host, QUIET, DEFAULT_CONFIG);

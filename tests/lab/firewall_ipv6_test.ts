@@ -153,6 +153,17 @@ onBoth("NAT leads from an IPv6 address to a host behind", async (lab, variant) =
   strictEqual(await probe(lab, 8022, GATEWAY), "open");
   await service.waitFor(new RegExp(`from ${inside}\n`));
   await gateway.stop();
+
+  const fixed = "2001:db8:1::99";
+  await lab.gateway.must(["ip", "addr", "add", `${fixed}/64`, "dev", "inside", "nodad"]);
+  const again = config.replace("198.51.100.1", `198.51.100.1, ${fixed}`);
+  const second = await startGateway(lab, await filesFor(lab, variant, again));
+  const next = knockPacket("tcp/8022", CLIENT, { messageType: 2, natAccess: `${inner},2222` });
+  await lab.client.must(labTool("send_udp", "--from=::", GATEWAY, "62201", next));
+  await second.waitFor(/Added SNAT rule/);
+  strictEqual(await probe(lab, 8022, GATEWAY), "open");
+  await service.waitFor(new RegExp(`from ${fixed}\n`));
+  await second.stop();
   strictEqual(withRules([await savedRules(lab.gateway, save)]), before);
 });
 
