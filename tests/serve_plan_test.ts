@@ -4,9 +4,9 @@
 import assert from "node:assert/strict";
 import type { FirewallType } from "../lib/conf_firewall.ts";
 import { moduleFor } from "../lib/fw_tools.ts";
-import type { FileInfo, ProgramResult } from "../lib/host.ts";
+import type { FileInfo, ProgramCall, ProgramResult } from "../lib/host.ts";
 import { choosePlanner, type FirewallConfig, runPlan } from "../lib/serve_plan.ts";
-import { DEFAULT_CONFIG } from "./fake_iptables.ts";
+import { DEFAULT_CONFIG, fakeIptables } from "./fake_iptables.ts";
 
 const QUIET = { verbosity: 0, debug: () => {} };
 const INFO: FileInfo = {
@@ -96,6 +96,28 @@ Deno.test("a program that was given up waiting for is said not to have answered"
       assert.ok(!outcome.ok);
       assert.equal(outcome.reason, `${program} did not answer within 60 s`);
     }
+  }
+});
+
+Deno.test("a host with IPv6 is told when no ip6tables is beside iptables", async () => {
+  const ipv6 = { "/proc/sys/net/ipv6/conf/all/disable_ipv6": "0\n" };
+  const cases: [files: Record<string, string>, config: Partial<FirewallConfig>, told: boolean][] = [
+    [{ ...ALL_PROGRAMS, ...ipv6 }, {}, true],
+    [{ ...ALL_PROGRAMS, ...ipv6, "/usr/sbin/ip6tables": "" }, {}, false],
+    [{ ...ALL_PROGRAMS, ...ipv6 }, { IP6TABLES_EXE: "/opt/ip6tables" }, false],
+    [{ ...ALL_PROGRAMS, ...ipv6 }, { ENABLE_IP6TABLES: false }, false],
+    [ALL_PROGRAMS, {}, false],
+  ];
+  for (const [files, config, told] of cases) {
+    const planner = choosePlanner(machine(files), { ...DEFAULT_CONFIG, ...config });
+    const fake = fakeIptables();
+    const run = (call: ProgramCall): Promise<ProgramResult> => Promise.resolve(fake.run(call));
+    const check = planner.check?.();
+    assert.ok(check !== undefined);
+    const outcome = await runPlan({ run }, QUIET, check);
+    assert.ok(outcome.ok);
+    const lack = outcome.warnings?.some((line) => /there is no ip6tables beside/.test(line));
+    assert.equal(lack, told, JSON.stringify([files, config]));
   }
 });
 

@@ -2,6 +2,7 @@
 // what could not open or hides nothing is told, and looking changes nothing.
 
 import { doesNotMatch, match, strictEqual } from "node:assert/strict";
+import { firewalldMissing, startFirewalld } from "./firewalld.ts";
 import { serve, startGateway, writeGatewayFiles } from "./gateway.ts";
 import { knockPacket, probe, send, STANZA } from "./knock.ts";
 import {
@@ -131,5 +132,13 @@ labTest(
   },
   missing,
 );
+
+labTest("firewalld's rules are told of where grants are those of iptables", async (lab) => {
+  await startFirewalld(lab, "nftables");
+  const files = await writeGatewayFiles(lab.directory, SNIFF, STANZA);
+  const { status, stderr } = await serve(lab.gateway, files, "--exit-parse-config");
+  strictEqual(status, 0);
+  match(stderr, /Grants may not open: chain inet firewalld \S+ .*; set FIREWALL_TYPE firewalld\n/);
+}, missing ?? firewalldMissing());
 
 const WARNING = /Grants may not open|Nothing is hidden|IPv6 packets/;
