@@ -3,6 +3,7 @@
 
 import {
   type AddOutcome,
+  type CheckOutcome,
   endingRules,
   type FirewallPlanner,
   type FirewallRule,
@@ -11,6 +12,7 @@ import {
   type SetUpOutcome,
   type TearDownOutcome,
 } from "./fw_firewall.ts";
+import { whoRefers } from "./fw_nftables_busy.ts";
 import {
   explain,
   listSets,
@@ -20,12 +22,12 @@ import {
   scriptCall,
   type Step,
 } from "./fw_nftables_calls.ts";
+import { describeLayout } from "./fw_nftables_describe.ts";
 import { elementScript, identityOf, type Presence } from "./fw_nftables_elements.ts";
-import { describePlace } from "./fw_nftables_describe.ts";
 import { type ElementConfig, elementsOf } from "./fw_nftables_grant.ts";
+import { areInForce, type Guards, readGuards } from "./fw_nftables_guard.ts";
 import { closeElements, listGrants, missingElements } from "./fw_nftables_listing.ts";
 import { choosePlaces, type Place, type PlaceConfig, tableAt } from "./fw_nftables_place.ts";
-import { areInForce, type Guards, readGuards } from "./fw_nftables_guard.ts";
 import { OWN_TABLE, type Ruleset, sameTable } from "./fw_nftables_ruleset.ts";
 import {
   isThere,
@@ -34,9 +36,10 @@ import {
   setsThere,
   setUpScript,
 } from "./fw_nftables_script.ts";
-import type { IpVersion } from "./net_address.ts";
 import { hooksFor, isMap, type PlacedSet, setsFor } from "./fw_nftables_sets.ts";
+import { nftablesUpkeep } from "./fw_nftables_upkeep.ts";
 import { placeWarnings } from "./fw_nftables_warnings.ts";
+import type { IpVersion } from "./net_address.ts";
 
 /** What the planner needs of fwknopd.conf, by its variables' names. */
 export interface NftablesConfig extends PlaceConfig, ElementConfig {
@@ -79,6 +82,8 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
   const describe = (layout: Layout): string[] => describeLayout(layout, config);
   let layout: Layout | null = null;
   let guards: Guards = new Map();
+  /** Warnings that came with the last set-up. */
+  let told: readonly string[] = [];
 
   function layoutOf(places: readonly Place[]): Layout {
     const tableFor = (hook: PlacedSet["hook"], version: IpVersion) =>
@@ -102,17 +107,27 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     if (!found.ok) return found;
     const script = setUpScript(found.layout, found.ruleset, flush);
     const [result] = yield [scriptCall(program, script)];
-    if (result?.status !== 0) return { ok: false, reason: explain(program, script, result) };
+    if (result?.status !== 0) {
+      const reason = explain(program, script, result);
+      return { ok: false, reason: `${reason}${whoRefers(found.ruleset, script, reason)}` };
+    }
     layout = found.layout;
-    guards = yield* readGuards(program, attachedOf(found.layout));
+    guards = yield* readGuards(program, layout.places.filter(isGuarded));
+    told = warningsFor(found);
     return found;
+  }
+
+  function* check(): Plan<CheckOutcome> {
+    const found = yield* inspect();
+    if (!found.ok) return found;
+    return { ok: true, lines: describe(found.layout), warnings: warningsFor(found) };
   }
 
   function* setUp(flush: boolean): Plan<SetUpOutcome> {
     const done = yield* complete(flush);
     if (!done.ok) return done;
     const lines = describe(done.layout);
-    const warnings = warningsFor(done);
+    const warnings = told;
     if (flush) return { ok: true, lines, warnings, kept: [] };
     const there = done.layout.sets.filter((set) => isThere(done.ruleset, set));
     const chains = yield* listSets(program, there);
@@ -135,8 +150,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     if (!done.ok) {
       return { ok: false, reason: done.reason, blames: "firewall", repaired: [], lost: [] };
     }
-    const lost = done.layout.sets.filter((set) => !isThere(done.ruleset, set))
-      .map(homeOf);
+    const lost = lostIn(done).map(homeOf);
     const lines = describe(done.layout);
     const moved = before === null || describe(before).join() !== lines.join();
     const repaired = lost.length > 0 || moved || first.reason === RULES_GONE ? lines : [];
@@ -215,11 +229,18 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     newestFirst: false,
     endsByItself: true,
     hides: config.ENABLE_DEFAULT_DROP,
-    *check() {
-      const found = yield* inspect();
-      if (!found.ok) return found;
-      return { ok: true, lines: describe(found.layout), warnings: warningsFor(found) };
-    },
+    check,
+    upkeep: nftablesUpkeep({
+      hides: config.ENABLE_DEFAULT_DROP.length > 0,
+      isHiding: () => areInForce(program, layout?.places.filter(isGuarded) ?? [], guards),
+      *repair() {
+        const done = yield* complete(false);
+        if (!done.ok) return done;
+        return { ok: true, lines: describe(done.layout), lost: lostIn(done).length > 0 };
+      },
+      check,
+      told: () => told,
+    }),
     setUp,
     rulesFor: (grant) => elementsOf(grant, (layout ?? layoutOf([])).sets, config),
     add,
@@ -243,13 +264,14 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
   };
 }
 
-function describeLayout({ places, sets }: Layout, config: PlaceConfig): string[] {
-  const translates = sets.some(({ action }) => action !== "accept");
-  const lines = places.flatMap((place) => describePlace(place, config));
-  return [
-    ...new Set(lines),
-    ...(translates ? ["nftables: addresses are translated in table inet spa"] : []),
-  ];
+/** Sets that had gone, with their grants. */
+function lostIn({ ruleset, layout }: Found): PlacedSet[] {
+  return layout.sets.filter((set) => !isThere(ruleset, set));
+}
+
+/** Whether rules may go without the sets, or without anybody adding to the sets. */
+function isGuarded({ kind, hidden }: Place): boolean {
+  return kind === "attached" || hidden.length > 0;
 }
 
 function homeOf({ table, name }: PlacedSet): string {

@@ -2,7 +2,18 @@
 
 import { markText, type Place, type PlaceConfig } from "./fw_nftables_place.ts";
 import { chainText, type FilterHook } from "./fw_nftables_ruleset.ts";
+import type { Layout } from "./fw_nftables_script.ts";
 import { formatPorts } from "./net_port.ts";
+
+/** What to tell of everything of ours, a line each. */
+export function describeLayout({ places, sets }: Layout, config: PlaceConfig): string[] {
+  const translates = sets.some(({ action }) => action !== "accept");
+  const lines = places.flatMap((place) => describePlace(place, config));
+  return [
+    ...new Set(lines),
+    ...(translates ? ["nftables: addresses are translated in table inet spa"] : []),
+  ];
+}
 
 /** What to tell of a place, a line each. */
 export function describePlace(

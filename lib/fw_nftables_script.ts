@@ -6,6 +6,7 @@ import { HIDE_PRIORITY, type Place } from "./fw_nftables_place.ts";
 import {
   type FilterHook,
   isRecord,
+  type NftChain,
   type NftRule,
   type NftSet,
   type NftTable,
@@ -181,6 +182,11 @@ export function removalScript(
       ),
     ];
   });
+}
+
+/** Whether a chain is one that scripts make. */
+export function isOurChain(chain: NftChain): boolean {
+  return sameTable(chain, OWN_TABLE) || ATTACHED_CHAINS.includes(chain.chain);
 }
 
 function isOurJump(rule: NftRule): boolean {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Nftables } from "../ffi/libnftables.ts";
 import type { AccessGrant, FirewallGrant, NatGrant, NatTerms } from "../lib/auth_grant.ts";
-import type { Plan } from "../lib/fw_firewall.ts";
+import type { FirewallPlanner, Plan } from "../lib/fw_firewall.ts";
 import { type NftablesConfig, nftablesPlanner } from "../lib/fw_nftables.ts";
 import { NFT_PROGRAM } from "../lib/fw_nftables_calls.ts";
 import { choosePlaces } from "../lib/fw_nftables_place.ts";
@@ -229,6 +229,7 @@ function fakeNft(objects: readonly Json[]): {
         return { status: 1, stdout: "", stderr };
       }
       this.scripts.push(call.stdin);
+      if (/^add rule/m.test(call.stdin)) this.intact = true;
       return { status: 0, stdout: "", stderr: "" };
     },
   };
@@ -240,6 +241,9 @@ function ourRules(scripts: readonly string[]): Json[] {
   return lines.flatMap((line, index): Json[] => {
     const added = /^add chain (\S+) (\S+) (spa_\S+)$/.exec(line);
     if (added !== null) return chain(added.slice(1).join(" "));
+    const [, place, hook, priority] =
+      /^add chain (\S+ \S+ \S+) \{ type \S+ hook (\S+) priority (\S+);/.exec(line) ?? [];
+    if (place !== undefined) return base(`${place} ${hook} ${priority}`, "accept");
     const [, family, table, name, expression = ""] =
       /^(?:add|insert) rule (\S+) (\S+) (\S+) (.*)$/.exec(line) ?? [];
     if (name === undefined) return [];
@@ -263,7 +267,6 @@ Deno.test("set-up, grants and tear-down are one transaction each", () => {
   const choice = planner.rulesFor(GRANT);
   assert(choice.ok);
   assert.equal(follow(planner.add(choice.rules), run).ok, true);
-  nft.objects = base("inet spa input", "accept");
   assert.equal(follow(planner.tearDown(), run).ok, true);
   assert.equal(nft.scripts.length, 3);
   assert.match(nft.scripts[0] ?? "", /^add table inet spa\n/);
@@ -613,4 +616,85 @@ Deno.test("a check of our rules asks the kernel for them, and makes one where it
     const { status } = await runner.run({ program: NFT_PROGRAM, args, stdin });
     assert.equal(checked ? "checked" : status === 0 ? "there" : "gone", expected, stdin);
   }
+});
+
+/** The lines of upkeep for so many seconds. */
+function upkeepLines(
+  { upkeep }: FirewallPlanner,
+  seconds: number,
+  run: (call: ProgramCall) => ProgramResult,
+): readonly string[] {
+  assert(upkeep);
+  const runs = seconds / upkeep.seconds;
+  return Array.from({ length: runs }, () => follow(upkeep.run(), run))
+    .flatMap(({ lines, reason }) => {
+      assert.equal(reason, null);
+      return lines;
+    });
+}
+
+Deno.test("upkeep puts back what hides services, and says so once, whatever it came to", () => {
+  const nft = fakeNft([]);
+  const planner = nftablesPlanner({ ...CONFIG, ENABLE_DEFAULT_DROP: HIDDEN });
+  const run = nft.run.bind(nft);
+  follow(planner.setUp(true), run);
+  const choice = planner.rulesFor(GRANT);
+  assert(choice.ok && planner.upkeep);
+  assert.equal(planner.upkeep.seconds, 10);
+  nft.scripts.length = 1;
+  assert.deepEqual(upkeepLines(planner, 50, run), []);
+  assert.equal(nft.scripts.length, 1);
+
+  nft.intact = false;
+  nft.refuse = /^add/;
+  nft.reason = "Operation not permitted";
+  assert.match(
+    upkeepLines(planner, 10, run).join("\n"),
+    /^Warning: nftables: rules that hide services are gone: .*Operation not permitted .*$/,
+  );
+  assert.deepEqual(upkeepLines(planner, 30, run), []);
+  nft.refuse = null;
+  assert.deepEqual(upkeepLines(planner, 10, run), [
+    "Warning: nftables: rules that hide services were gone, and are back;" +
+    " grants that were open have ended",
+    "nftables: table inet spa hides tcp/22 from all but grants",
+  ]);
+  assert.match(nft.scripts.at(-1) ?? "", /tcp dport \{ 22 \} drop\n$/);
+  assert.deepEqual(upkeepLines(planner, 60, run), []);
+});
+
+Deno.test("upkeep tells once a minute at most what others have changed, and when it is over", () => {
+  const nft = fakeNft(ONE);
+  const planner = nftablesPlanner(CONFIG);
+  const run = nft.run.bind(nft);
+  follow(planner.setUp(true), run);
+  assert.equal(planner.upkeep?.seconds, 60);
+  assert.deepEqual(upkeepLines(planner, 120, run), []);
+  nft.objects = [...ONE, ...base("ip guard in", "drop")];
+  assert.match(
+    upkeepLines(planner, 180, run).join("\n"),
+    /^Warning: nftables: grants can no longer open: more than one chain drops .*$/,
+  );
+  nft.objects = ONE;
+  assert.deepEqual(upkeepLines(planner, 120, run), ["nftables: grants can open again"]);
+  const wan = match({ meta: { key: "iifname" } }, "wan");
+  nft.objects = [...ONE, ...base("ip guard in", "accept", [wan, { drop: null }])];
+  assert.match(
+    upkeepLines(planner, 180, run).join("\n"),
+    /^Warning: nftables: grants cannot open for what comes by wan: ip guard in drops it .*$/,
+  );
+});
+
+Deno.test("a set that the kernel does not let go is told with the rules that use it", () => {
+  const set = { family: "inet", table: "filter", name: "spa_access4" };
+  const rule = [match({ payload: { field: "saddr" } }, "@spa_access4"), ACCEPT];
+  const nft = fakeNft([...base("inet filter input", "drop", rule), { set }]);
+  nft.refuse = /^delete set/;
+  nft.reason = "Could not process rule: Device or resource busy";
+  const planner = nftablesPlanner({ ...CONFIG, NFT_ATTACH: [{ ...TABLE, chain: "input" }] });
+  const outcome = follow(planner.setUp(true), nft.run.bind(nft));
+  assert.match(
+    outcome.ok ? "" : outcome.reason,
+    /resource busy \(delete set .*\); inet filter input \(rule with handle 2\) uses spa_access4/,
+  );
 });

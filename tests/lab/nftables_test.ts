@@ -485,6 +485,19 @@ for (const [engine, line] of Object.entries(ENGINES)) {
   );
 }
 
+labTestOfEngines(
+  "a set that somebody else's rule uses stops the start, and is told with it",
+  CLOSED_INPUT,
+  async (lab) => {
+    const set = "inet filter spa_access4";
+    await lab.gateway.must(["nft", `add set ${set} { type ipv4_addr; }`]);
+    await lab.gateway.must(["nft", "add rule inet filter input ip saddr @spa_access4 accept"]);
+    const done = await serve(lab.gateway, await filesFor(lab, ""), "--foreground");
+    strictEqual(done.status, 1);
+    match(done.stderr, /busy.*; inet filter input \(rule with handle \d+\) uses spa_access4/);
+  },
+);
+
 labTest("grants outlive a restart where they are not flushed", CLOSED_INPUT, async (lab) => {
   await startService(lab);
   const files = await filesFor(lab, "FLUSH_IPT_AT_INIT N\nFLUSH_IPT_AT_EXIT N\n");
@@ -499,6 +512,21 @@ labTest("grants outlive a restart where they are not flushed", CLOSED_INPUT, asy
   await second.stop();
   const jumps = (await ruleset(lab)).match(/jump spa_input/g);
   strictEqual(jumps?.length, 1);
+});
+
+labTest("what hides a service comes back by itself after it was flushed", "", async (lab) => {
+  await startService(lab);
+  const files = await filesFor(lab, "ENABLE_DEFAULT_DROP tcp/22\n", "FW_ACCESS_TIMEOUT 600\n");
+  const gateway = await startGateway(lab, files);
+  await knock(lab, gateway);
+  await lab.gateway.must(["nft", "flush", "ruleset"]);
+  strictEqual(await probe(lab, 22), "open");
+  await gateway.waitFor(/rules that hide services were gone, and are back; grants .* have ended/);
+  strictEqual(await probe(lab, 22), "filtered");
+  await knock(lab, gateway);
+  strictEqual(await probe(lab, 22), "open");
+  await gateway.stop();
+  strictEqual(await ruleset(lab), "");
 });
 
 Deno.test({
