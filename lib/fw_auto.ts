@@ -9,7 +9,7 @@ export interface AutoFacts {
   readonly surroundings: Surroundings;
   /** Whether firewalld runs. */
   readonly firewalld: boolean;
-  /** Whether nft is installed. */
+  /** Whether nft is installed and works. */
   readonly nft: boolean;
   /** Our chain that iptables' INPUT may jump to since an earlier run. */
   readonly ownChain: string;
@@ -51,7 +51,7 @@ export function chooseFirewall(facts: AutoFacts): AutoChoice {
       because: "no rules of iptables are in force for packets to this host",
     };
   }
-  return { type: "iptables", variant: null, because: "nft is not installed" };
+  return { type: "iptables", variant: null, because: "there is no nft that works" };
 }
 
 function ofLegacy(what: string): AutoChoice {

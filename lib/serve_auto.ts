@@ -42,7 +42,8 @@ export async function settleAuto<C extends FirewallConfig>(
   const choice = chooseFirewall({
     surroundings,
     firewalld: firewalldRuns(host),
-    nft,
+    // A kernel without nf_tables lists nothing.
+    nft: nft && (surroundings.ruleset !== null || surroundings === NOTHING),
     ownChain: config.IPT_INPUT_ACCESS.to,
   });
   const line = (name: string): string => `FIREWALL_TYPE auto: ${name}, since ${choice.because}`;

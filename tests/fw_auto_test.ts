@@ -48,7 +48,7 @@ function facts(
 Deno.test("auto takes the firewall that drops, then one that has rules, then what is installed", () => {
   const cases: [title: string, facts: AutoFacts, choice: string, because: RegExp][] = [
     ["a bare host", facts([], null), "nftables", /no rules of iptables/],
-    ["one without nft", facts(null, null), "iptables null", /nft is not installed/],
+    ["one without nft", facts(null, null), "iptables null", /there is no nft that works/],
     ["firewalld", facts(IPTABLES_DROP, LEGACY_DROP, { firewalld: true }), "firewalld", /it runs/],
     ["a native chain that drops", facts(NATIVE_DROP, null), "nftables", /inet filter input drops/],
     ["iptables-nft that drops", facts(IPTABLES_DROP, null), "iptables nft", /INPUT of iptables dr/],

@@ -85,6 +85,12 @@ Deno.test("auto names the program whose tables are in force", async () => {
   }
 });
 
+Deno.test("auto takes iptables where nft cannot list anything", async () => {
+  const settled = await settle({ programs: [...IPTABLES, "/opt/nft"], ruleset: "" });
+  assert.equal(settled.type, "iptables");
+  assert.match(settled.line ?? "", /since there is no nft that works$/);
+});
+
 Deno.test("auto reads no table of iptables-legacy that is not there: reading would make it", async () => {
   const { ran } = await settle({
     programs: [...IPTABLES, "/opt/nft"],
