@@ -13,6 +13,7 @@ import { type NftTable, OWN_TABLE, parseRuleset } from "../lib/fw_nftables_rules
 import { elementScript, parseElements } from "../lib/fw_nftables_elements.ts";
 import { elementsOf } from "../lib/fw_nftables_grant.ts";
 import { hooksFor, type PlacedSet, setsFor } from "../lib/fw_nftables_sets.ts";
+import { placeWarnings } from "../lib/fw_nftables_warnings.ts";
 import type { Native, ProgramCall, ProgramResult } from "../lib/host.ts";
 import { ipFromValue } from "../lib/net_address.ts";
 import { createFirewall } from "../lib/serve_firewall.ts";
@@ -189,7 +190,9 @@ Deno.test("no JSON makes parseRuleset() or the choice of a place throw", () => {
       const ruleset = parseRuleset(JSON.stringify({ nftables: objects }));
       assert(ruleset !== null);
       for (const NFT_MARK of [null, 1]) {
-        choosePlaces({ ...CONFIG, NFT_MARK }, ruleset, ["input", "forward", "output"]);
+        const hooks = ["input", "forward", "output"] as const;
+        const choice = choosePlaces({ ...CONFIG, NFT_MARK }, ruleset, hooks);
+        if (choice.ok) placeWarnings(ruleset, choice.places);
       }
       for (const set of setsIn(TABLE, NAT_CONFIG)) {
         parseElements(JSON.stringify({ nftables: objects }), set);

@@ -13,6 +13,7 @@ import { parseElements } from "../../lib/fw_nftables_elements.ts";
 import { choosePlaces } from "../../lib/fw_nftables_place.ts";
 import { acceptsMark, closedChains } from "../../lib/fw_nftables_fate.ts";
 import { parseRuleset } from "../../lib/fw_nftables_ruleset.ts";
+import { placeWarnings } from "../../lib/fw_nftables_warnings.ts";
 import { GRANT_SETS } from "../../lib/fw_nftables_sets.ts";
 import { bytesOf, type FuzzTarget, rule, textOf } from "./target.ts";
 
@@ -166,6 +167,7 @@ const nftables: FuzzTarget = {
             hooks,
           );
           rule(choice.ok || choice.reason !== "", "a refusal without a reason");
+          if (choice.ok) placeWarnings(ruleset, choice.places);
         }
       }
     }
