@@ -1,6 +1,7 @@
 // libnetfilter_queue: packets that a firewall rule hands over instead of judging them itself.
 // What the queue delivers is left as it is; see net_nfqueue.ts.
 
+import { loadSetInherited } from "./libc_descriptor.ts";
 import { EAGAIN, EINTR, ENOBUFS, loadErrors, type SystemErrors } from "./libc_error.ts";
 
 const SYMBOLS = {
@@ -18,7 +19,6 @@ const SYMBOLS = {
 } as const;
 
 const LIBC_SYMBOLS = {
-  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
   open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
   pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
@@ -75,8 +75,6 @@ const NFQNL_COPY_PACKET = 2;
 const COPY_RANGE = 0xffff;
 const NF_DROP = 0;
 const NF_ACCEPT = 1;
-const F_SETFD = 2;
-const FD_CLOEXEC = 1;
 const MSG_DONTWAIT = 0x40;
 const O_RDONLY_CLOEXEC = 0o2000000;
 /** A packet of the longest kind with what the kernel says of it. */
@@ -102,8 +100,9 @@ export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): 
     throw error;
   };
   const fd = nfq.nfq_fd(handle);
-  // The library would pass its socket on to every program that is started.
-  if (libc.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) giveUp();
+  // Others than whom it is lent to could read what clients send.
+  const setInherited = loadSetInherited();
+  setInherited(fd, false);
   // No callback: messages are read from the socket.
   const queue = nfq.nfq_create_queue(handle, number, null, null) ?? giveUp();
   nfq.nfnl_rcvbufsiz(nfq.nfq_nfnlh(handle), bufferBytes);
@@ -122,11 +121,11 @@ export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): 
     },
     counters: counters.read,
     lendTo(start) {
-      libc.fcntl(fd, F_SETFD, 0);
+      setInherited(fd, true);
       try {
         return start();
       } finally {
-        libc.fcntl(fd, F_SETFD, FD_CLOEXEC);
+        setInherited(fd, false);
       }
     },
     close() {
@@ -142,7 +141,7 @@ export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): 
 /** The reading end of a queue that another process has opened, by the descriptor it was lent. */
 export function readPacketQueue(fd: number): QueueReader {
   const libc = loadLibc();
-  if (libc.fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) throw libc.errors.last();
+  loadSetInherited()(fd, false);
   return { fd, next: readerOf(libc, fd), close: () => void libc.close(fd) };
 }
 

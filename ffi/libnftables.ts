@@ -1,6 +1,7 @@
 // libnftables: what the program nft does, in this process. Commands and answers are the same text;
 // see libnftables(3).
 
+import { loadSetInherited, socketsOf } from "./libc_descriptor.ts";
 import { type AskForRule, openRuleAsker } from "./netlink_rules.ts";
 
 const SYMBOLS = {
@@ -124,8 +125,11 @@ const LONG_ANSWER = 1 << 20;
 type Library = Deno.DynamicLibrary<typeof SYMBOLS>;
 
 function createContext(nft: Library["symbols"]): Deno.PointerObject | null {
+  const before = socketsOf();
   const context = nft.nft_ctx_new(0);
   if (context === null) return null;
+  const setInherited = loadSetInherited();
+  for (const fd of socketsOf().difference(before)) setInherited(fd, false);
   if (nft.nft_ctx_buffer_output(context) === 0 && nft.nft_ctx_buffer_error(context) === 0) {
     return context;
   }

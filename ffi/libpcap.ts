@@ -1,5 +1,6 @@
 // libpcap: live capture that wakes on the packet. One frame at a time, copied out of the ring.
 
+import { loadSetInherited } from "./libc_descriptor.ts";
 import { loadMemory, type Memory } from "./libc_memory.ts";
 
 const SYMBOLS = {
@@ -123,7 +124,10 @@ export function openPcap(options: PcapOptions): PcapCapture {
     giveUp(pcap, handle);
   }
   if (pcap.pcap_setnonblock(handle, 1, errorBuffer) !== 0) giveUp(pcap, handle);
-  return captureOf(pcap, handle, pcap.pcap_get_selectable_fd(handle));
+  const fd = pcap.pcap_get_selectable_fd(handle);
+  // Programs that are started could read all that comes.
+  loadSetInherited()(fd, false);
+  return captureOf(pcap, handle, fd);
 }
 
 /**

@@ -151,6 +151,8 @@ export type TearDownOutcome = { readonly ok: true } | {
 /** How upkeep went: lines for the log, and why not all of it was done. */
 export interface UpkeepOutcome {
   readonly lines: readonly string[];
+  /** What no longer is as it should be, a line each; none by default. */
+  readonly warnings?: readonly string[];
   readonly reason: string | null;
 }
 

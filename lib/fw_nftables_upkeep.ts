@@ -32,49 +32,62 @@ export function nftablesUpkeep(parts: UpkeepParts): NonNullable<FirewallPlanner[
   let barred: string | null = null;
   let warned: readonly string[] | null = null;
 
-  function* hide(): Plan<string[]> {
+  function* hide(): Plan<Told> {
     if (!parts.hides || (yield* parts.isHiding())) {
       unrepaired = null;
-      return [];
+      return NOTHING;
     }
     const done = yield* parts.repair();
     if (!done.ok) {
-      if (done.reason === unrepaired) return [];
+      if (done.reason === unrepaired) return NOTHING;
       unrepaired = done.reason;
-      return [`Warning: nftables: rules that hide services are gone: ${done.reason}`];
+      return warningOf(`rules that hide services are gone: ${done.reason}`);
     }
     unrepaired = null;
     const ended = done.lost ? "; grants that were open have ended" : "";
-    return [
-      `Warning: nftables: rules that hide services were gone, and are back${ended}`,
-      ...done.lines,
-    ];
+    return {
+      ...warningOf(`rules that hide services were gone, and are back${ended}`),
+      lines: done.lines,
+    };
   }
 
-  function* check(): Plan<string[]> {
+  function* check(): Plan<Told> {
     const outcome = yield* parts.check();
     if (!outcome.ok) {
-      if (outcome.reason === barred) return [];
+      if (outcome.reason === barred) return NOTHING;
       barred = outcome.reason;
-      return [`Warning: nftables: grants can no longer open: ${outcome.reason}`];
+      return warningOf(`grants can no longer open: ${outcome.reason}`);
     }
     const warnings = outcome.warnings ?? [];
     const known = warned ?? parts.told();
     warned = warnings;
     const recovered = barred === null ? [] : ["nftables: grants can open again"];
     barred = null;
-    const fresh = warnings.filter((line) => !known.includes(line));
-    return [...recovered, ...fresh.map((line) => `Warning: ${line}`)];
+    return { lines: recovered, warnings: warnings.filter((line) => !known.includes(line)) };
   }
 
   return {
     seconds,
     *run(): Plan<UpkeepOutcome> {
-      const lines = yield* hide();
+      const hidden = yield* hide();
       sinceCheck += seconds;
-      if (sinceCheck < CHECK_INTERVAL) return { lines, reason: null };
+      if (sinceCheck < CHECK_INTERVAL) return { ...hidden, reason: null };
       sinceCheck = 0;
-      return { lines: [...lines, ...yield* check()], reason: null };
+      const checked = yield* check();
+      return {
+        lines: [...hidden.lines, ...checked.lines],
+        warnings: [...hidden.warnings, ...checked.warnings],
+        reason: null,
+      };
     },
   };
+}
+
+/** What the log is to be told. */
+type Told = Required<Pick<UpkeepOutcome, "lines" | "warnings">>;
+
+const NOTHING: Told = { lines: [], warnings: [] };
+
+function warningOf(text: string): Told {
+  return { lines: [], warnings: [`nftables: ${text}`] };
 }

@@ -1,6 +1,7 @@
 // Giving up privileges on Deno: those of the system, then those of the runtime.
 
 import { loadConfiner } from "../ffi/libc_confinement.ts";
+import { socketsOf } from "../ffi/libc_descriptor.ts";
 import type { Confinement } from "./host.ts";
 
 const PERMISSIONS = ["read", "write", "net", "env", "run", "sys", "ffi", "import"] as const;
@@ -12,7 +13,7 @@ export function loadConfinement(): Confinement {
     ignoreSignals: confiner.ignoreSignals,
     confine(account, parent) {
       setUpSignals();
-      const readOnly = openSockets();
+      const readOnly = [...socketsOf()];
       const pid = Deno.pid;
       confiner.becomeUser(account);
       checkCapabilities();
@@ -28,18 +29,6 @@ function setUpSignals(): void {
   const listener = (): void => {};
   Deno.addSignalListener("SIGUSR2", listener);
   Deno.removeSignalListener("SIGUSR2", listener);
-}
-
-/** Descriptors of sockets: captures, which could send otherwise. */
-function openSockets(): number[] {
-  return [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
-    try {
-      return Deno.readLinkSync(`/proc/self/fd/${name}`).startsWith("socket:") ? [Number(name)] : [];
-    } catch {
-      // The descriptor of the listing itself.
-      return [];
-    }
-  });
 }
 
 /** Flags that systemd and others can set let capabilities outlive a change of the user. */

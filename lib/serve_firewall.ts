@@ -276,7 +276,8 @@ export function createFirewall(parts: FirewallParts): Firewall {
     const { upkeep: duty } = planner;
     if (duty === undefined || stopped) return;
     cancelUpkeep = timer(duty.seconds * 1000, () => {
-      upkeep = runPlan(host, log, duty.run()).then(({ lines, reason }) => {
+      upkeep = runPlan(host, log, duty.run()).then(({ lines, warnings = [], reason }) => {
+        for (const line of warnings) log.warning(line);
         for (const line of lines) log.info(line);
         if (reason !== null) log.error(`Cannot tidy up ${planner.name}: ${reason}`);
         upkeep = null;

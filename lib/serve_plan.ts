@@ -60,7 +60,7 @@ export function choosePlanner(host: Files, config: FirewallConfig): FirewallPlan
 function plannerFor(host: Files, config: FirewallConfig): FirewallPlanner {
   switch (config.FIREWALL_TYPE) {
     case "nftables":
-      return nftablesPlanner(config);
+      return nftablesPlanner({ ...config, hasIpv6: takesIpv6(host) });
     case "firewalld":
       return config.ENABLE_FIREWD_DIRECT
         ? directPlanner(config, firewalldBackend(host))

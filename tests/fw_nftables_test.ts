@@ -630,9 +630,9 @@ function upkeepLines(
   assert(upkeep);
   const runs = seconds / upkeep.seconds;
   return Array.from({ length: runs }, () => follow(upkeep.run(), run))
-    .flatMap(({ lines, reason }) => {
+    .flatMap(({ lines, warnings = [], reason }) => {
       assert.equal(reason, null);
-      return lines;
+      return [...warnings.map((line) => `warning: ${line}`), ...lines];
     });
 }
 
@@ -653,12 +653,12 @@ Deno.test("upkeep puts back what hides services, and says so once, whatever it c
   nft.reason = "Operation not permitted";
   assert.match(
     upkeepLines(planner, 10, run).join("\n"),
-    /^Warning: nftables: rules that hide services are gone: .*Operation not permitted .*$/,
+    /^warning: nftables: rules that hide services are gone: .*Operation not permitted .*$/,
   );
   assert.deepEqual(upkeepLines(planner, 30, run), []);
   nft.refuse = null;
   assert.deepEqual(upkeepLines(planner, 10, run), [
-    "Warning: nftables: rules that hide services were gone, and are back;" +
+    "warning: nftables: rules that hide services were gone, and are back;" +
     " grants that were open have ended",
     "nftables: table inet spa hides tcp/22 from all but grants",
   ]);
@@ -676,7 +676,7 @@ Deno.test("upkeep tells once a minute at most what others have changed, and when
   nft.objects = [...ONE, ...base("ip guard in", "drop")];
   assert.match(
     upkeepLines(planner, 180, run).join("\n"),
-    /^Warning: nftables: grants can no longer open: more than one chain drops .*$/,
+    /^warning: nftables: grants can no longer open: more than one chain drops .*$/,
   );
   nft.objects = ONE;
   assert.deepEqual(upkeepLines(planner, 120, run), ["nftables: grants can open again"]);
@@ -684,7 +684,7 @@ Deno.test("upkeep tells once a minute at most what others have changed, and when
   nft.objects = [...ONE, ...base("ip guard in", "accept", [wan, { drop: null }])];
   assert.match(
     upkeepLines(planner, 180, run).join("\n"),
-    /^Warning: nftables: grants cannot open for what comes by wan: ip guard in drops it .*$/,
+    /^warning: nftables: grants cannot open for what comes by wan: ip guard in drops it .*$/,
   );
 });
 
