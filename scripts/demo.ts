@@ -38,6 +38,15 @@ function expect(seen: string, wanted: string): void {
 }
 
 /** What a port scanner on the client sees of the hidden port. */
+/** The same as the lab's rules for IPv4, and what IPv6 cannot do without. */
+const IPV6_RULES = `*filter
+:INPUT DROP [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p ipv6-icmp -j ACCEPT
+COMMIT
+`;
+
 async function scan(lab: Lab): Promise<string> {
   const seen = await lab.client.must(labTool("tcp_probe", ADDRESSES.gateway, `${HIDDEN_PORT}`));
   return `${HIDDEN_PORT}/tcp ${seen.trim()}`;
@@ -65,7 +74,13 @@ async function demonstrate(lab: Lab): Promise<void> {
   );
   const service = lab.gateway.start(labTool("tcp_service", `${HIDDEN_PORT}`));
   await service.waitFor(/listening/);
-  show(await lab.gateway.must(["iptables", "-S", "INPUT"]));
+  // A kernel without IPv6 has nothing to close.
+  const ipv6 = await lab.gateway.run(["ip6tables-restore"], IPV6_RULES);
+  for (const program of ipv6.status === 0 ? ["iptables", "ip6tables"] : ["iptables"]) {
+    const list = [program, "-S", "INPUT"];
+    showCommand("gateway", list);
+    show(await lab.gateway.must(list));
+  }
 
   tell("What a port scanner on the client sees:");
   expect(await scan(lab), `${HIDDEN_PORT}/tcp filtered`);
