@@ -130,28 +130,6 @@ async function openOn(
   return { lines, outcome: given };
 }
 
-Deno.test("turnOnForwarding() sets what is off, and tells of it or why it could not", () => {
-  const told: string[] = [];
-  const log = {
-    info: (line: string) => told.push(line),
-    warning: (line: string) => told.push(line),
-  };
-  const written: string[] = [];
-  const host = (text: string, refusal: string | null = null) => ({
-    readTextFile: () => text,
-    writeTextFile: (path: string, content: string): void => {
-      if (refusal !== null) throw new Error(refusal);
-      written.push(`${path} ${content}`);
-    },
-  });
-  turnOnForwarding(host("1\n"), log);
-  assert.deepEqual([written, told], [[], []]);
-  turnOnForwarding(host("0\n"), log);
-  assert.deepEqual(written, ["/proc/sys/net/ipv4/ip_forward 1\n"]);
-  turnOnForwarding(host("0\n", "Read-only file system"), log);
-  assert.match(told.join("\n"), /^Set net\.ipv4\.ip_forward.*\n.*: Read-only file system$/);
-});
-
 for (const [name, sysctls, forwards] of HOSTS) {
   Deno.test(`an IPv6 grant that is forwarded where ${name}: ${forwards ? "no " : ""}warning`, async () => {
     const { lines, outcome } = await openOn(FORWARDED, sysctls);
