@@ -9,6 +9,7 @@ import {
 import { matchOf, parseRichRules, parseZoneNames } from "../../lib/fw_firewalld_rules.ts";
 import { dynamicNumbers, numbersIn, parseIpfwRules } from "../../lib/fw_ipfw_listing.ts";
 import { anchorIsListed, parsePfRules, samePfRule } from "../../lib/fw_pf_listing.ts";
+import { ipsetsFor, parseIpset } from "../../lib/fw_ipset.ts";
 import { parseElements } from "../../lib/fw_nftables_elements.ts";
 import { choosePlaces } from "../../lib/fw_nftables_place.ts";
 import { acceptsMark, closedChains } from "../../lib/fw_nftables_fate.ts";
@@ -16,6 +17,7 @@ import { parseRuleset } from "../../lib/fw_nftables_ruleset.ts";
 import { placeWarnings } from "../../lib/fw_nftables_warnings.ts";
 import { GRANT_SETS } from "../../lib/fw_nftables_sets.ts";
 import { bytesOf, type FuzzTarget, rule, textOf } from "./target.ts";
+import { DEFAULT_CONFIG } from "../fake_iptables.ts";
 
 const IPTABLES_SEED = "-P INPUT DROP\n-N FWKNOP_INPUT\n-A INPUT -j FWKNOP_INPUT\n" +
   "-A INPUT ! -s 192.0.2.7/32 -p tcp -m tcp --dport 22 -j DROP\n" +
@@ -182,11 +184,17 @@ const OTHER_SEEDS = [
   "# DISABLED 10001 set 2 count ip from any to any\n## Dynamic rules (1 128):\n10000 1 60 (3s)\n",
   'pass in quick inet proto tcp from 192.0.2.10 to any port = 22 flags S/SA label "_exp_17953"\n' +
   "block drop in all\n  fwknop\n",
+  "create spa_access4_to hash:ip,port,ip family inet timeout 0\nadd spa_access4_to " +
+  '192.0.2.10,tcp:22,192.0.2.1 timeout 29 comment "stanza 1 _exp_1795323530"\n',
 ];
+
+const IPSETS = [false, true].flatMap((ENABLE_DESTINATION_RULE) =>
+  ipsetsFor({ ...DEFAULT_CONFIG, ENABLE_IPT_OUTPUT: true, ENABLE_DESTINATION_RULE }, "ipv4")
+);
 
 const others: FuzzTarget = {
   name: "other-listings",
-  rule: "any listing of firewalld, ipfw and pf gives rules, no more than it has lines",
+  rule: "any listing of firewalld, ipset, ipfw and pf gives rules, no more than it has lines",
   seeds: () => OTHER_SEEDS.map(bytesOf),
   words: [
     " proto ",
@@ -198,6 +206,10 @@ const others: FuzzTarget = {
     "\n",
     "## Dynamic rules",
     "set 1 ",
+    "add spa_access4 ",
+    "add spa_output4_from ",
+    " timeout ",
+    ' comment "stanza ',
   ],
   check(input) {
     const text = textOf(input);
@@ -206,6 +218,7 @@ const others: FuzzTarget = {
       parseRichRules(text, "public"),
       parseIpfwRules(text, "set 1"),
       parsePfRules(text, "fwknop"),
+      ...IPSETS.map((set) => parseIpset(text, set)),
     ];
     for (const rules of listed) {
       rule(rules.length <= count, "rules out of nothing");
