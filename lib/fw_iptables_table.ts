@@ -35,9 +35,11 @@ export function parseFilterTable(text: string): FilterTable {
   const chains = new Map<string, TableRule[]>();
   for (const line of text.split("\n")) {
     const [operation, name = "", ...rest] = splitWords(line);
-    if (operation === "-P" || operation === "-N") chains.set(name, chains.get(name) ?? []);
+    if (operation !== "-P" && operation !== "-N" && operation !== "-A") continue;
+    const rules = chains.get(name) ?? [];
+    chains.set(name, rules);
     if (operation === "-P") policies.set(name, rest[0] ?? "");
-    if (operation === "-A") chains.set(name, [...chains.get(name) ?? [], ruleOf(rest)]);
+    if (operation === "-A") rules.push(ruleOf(rest));
   }
   return { policies, chains };
 }

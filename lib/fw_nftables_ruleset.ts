@@ -79,13 +79,14 @@ export function parseRuleset(text: string): Ruleset | null {
     const family = isRecord(table) ? familyOf(table.family) : null;
     return isRecord(table) && family !== null ? [{ family, table: String(table.name) }] : [];
   });
-  const rules = objects.flatMap(({ rule }) => isRecord(rule) ? [rule] : []);
+  const rules = Map.groupBy(
+    objects.flatMap(({ rule }) => isRecord(rule) ? [rule] : []),
+    ({ family, table, chain }) => JSON.stringify([family, table, chain]),
+  );
   const chains = objects.flatMap(({ chain }): NftChain[] => {
     const family = isRecord(chain) ? familyOf(chain.family) : null;
     if (!isRecord(chain) || family === null) return [];
-    const own = rules.filter((rule) =>
-      rule.family === family && rule.table === chain.table && rule.chain === chain.name
-    );
+    const own = rules.get(JSON.stringify([family, chain.table, chain.name])) ?? [];
     return [{
       family,
       table: String(chain.table),
