@@ -1,6 +1,6 @@
 // Which firewall is in force on a host whose configuration speaks of none: `FIREWALL_TYPE auto`.
 
-import { closesInput, type FilterTable, rulesInput } from "./fw_iptables_table.ts";
+import { closesInput, rulesInput } from "./fw_iptables_table.ts";
 import { chainText, type NftChain, type NftRule, type Ruleset } from "./fw_nftables_ruleset.ts";
 import { isOfIptables, nativeObstacles, type Surroundings } from "./fw_surroundings.ts";
 
@@ -31,8 +31,8 @@ export type AutoChoice =
 export function chooseFirewall(facts: AutoFacts): AutoChoice {
   const { surroundings: { ruleset, filters }, ownChain } = facts;
   if (facts.firewalld) return { type: "firewalld", because: "it runs" };
-  const legacy = filters.legacy4 ?? filters.legacy6;
-  if (closes(filters.legacy4) || closes(filters.legacy6)) return ofLegacy("drops packets");
+  const legacy = [filters.legacy4, filters.legacy6].filter((table) => table !== null);
+  if (legacy.some(closesInput)) return ofLegacy("drops packets");
   const [native] = ruleset === null ? [] : nativeObstacles(ruleset);
   if (native !== undefined) {
     return { type: "nftables", because: `chain ${chainText(native)} drops packets` };
@@ -44,7 +44,7 @@ export function chooseFirewall(facts: AutoFacts): AutoChoice {
       : `chain ${chainText(ruled)} has rules of iptables`;
     return { type: "iptables", variant: "nft", because };
   }
-  if (legacy !== null && rulesInput(legacy, ownChain)) return ofLegacy("has rules");
+  if (legacy.some((table) => rulesInput(table, ownChain))) return ofLegacy("has rules");
   if (facts.nft) {
     return {
       type: "nftables",
@@ -56,10 +56,6 @@ export function chooseFirewall(facts: AutoFacts): AutoChoice {
 
 function ofLegacy(what: string): AutoChoice {
   return { type: "iptables", variant: "legacy", because: `INPUT of iptables-legacy ${what}` };
-}
-
-function closes(table: FilterTable | null): boolean {
-  return table !== null && closesInput(table);
 }
 
 /** A chain for packets to this host in which iptables-nft has written; a jump to ours is no rule. */

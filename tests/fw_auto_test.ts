@@ -34,10 +34,13 @@ function facts(
   objects: readonly Json[] | null,
   legacy: string | null,
   changes: Partial<AutoFacts> = {},
+  ip6: string | null = null,
 ): AutoFacts {
   const ruleset: Ruleset | null = objects === null ? null : rulesetOf(...objects);
-  const legacy4 = legacy === null ? null : parseFilterTable(legacy);
-  const filters = { ipv4: null, ipv6: null, legacy4, legacy6: null };
+  const [legacy4 = null, legacy6 = null] = [legacy, ip6].map((text) =>
+    text === null ? null : parseFilterTable(text)
+  );
+  const filters = { ipv4: null, ipv6: null, legacy4, legacy6 };
   return {
     surroundings: { ruleset, variant: "nft", filters },
     ...{ firewalld: false, nft: objects !== null, ownChain: "FWKNOP_INPUT" },
@@ -75,6 +78,16 @@ Deno.test("auto takes the firewall that drops, then one that has rules, then wha
     ["rules of legacy", facts([], LEGACY_RULES), "iptables legacy", /iptables-legacy has rules/],
     ["rules of legacy, native drops", facts(NATIVE_DROP, LEGACY_RULES), "nftables", /input drops/],
     ["tables of legacy without rules", facts([], LEGACY_OPEN), "nftables", /no rules/],
+    [
+      "rules of ip6tables-legacy beside an IPv4 table without any",
+      facts([], LEGACY_OPEN, {}, LEGACY_RULES),
+      ...["iptables legacy", /iptables-legacy has rules/] as const,
+    ],
+    [
+      "ip6tables-legacy that drops beside an IPv4 table that is open",
+      facts([], LEGACY_OPEN, {}, LEGACY_DROP),
+      ...["iptables legacy", /iptables-legacy drops/] as const,
+    ],
     ["what a killed server left in legacy", facts([], LEGACY_OURS), "nftables", /no rules/],
     ["legacy that drops, without nft", facts(null, LEGACY_DROP), "iptables legacy", /drops/],
   ];
