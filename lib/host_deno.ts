@@ -105,7 +105,9 @@ function fileInfo(look: () => Deno.FileInfo): FileInfo | null {
       size: info.size,
     };
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
+    const absent = error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotADirectory;
+    if (absent) return null;
     throw error;
   }
 }

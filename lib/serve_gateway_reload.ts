@@ -16,12 +16,13 @@ export async function reloadGateway(
   read: () => Promise<Settings | null>,
 ): Promise<void> {
   log.warning("Got SIGHUP. Re-reading configs.");
-  const next = await read();
-  if (next === null) {
-    log.error("The new configuration has errors; going on with the present one.");
-    return;
-  }
+  let next: Settings | null;
   try {
+    next = await read();
+    if (next === null) {
+      log.error("The new configuration has errors; going on with the present one.");
+      return;
+    }
     await putInForce(gateway, next);
   } catch (error) {
     log.error(`${reasonOf(error)}; going on with the present configuration.`);

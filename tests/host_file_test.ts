@@ -20,3 +20,18 @@ Deno.test("a file that is made gets the mode asked for, and one that is there ke
     Deno.removeSync(directory, { recursive: true });
   }
 });
+
+Deno.test("nothing is where no file is, nor below a file that is no directory", () => {
+  const { writeTextFile, stat, lstat } = denoHost();
+  const directory = Deno.makeTempDirSync();
+  try {
+    writeTextFile(`${directory}/file`, "", { mode: 0o600, how: "create" });
+    for (
+      const path of [`${directory}/none`, `${directory}/none/below`, `${directory}/file/below`]
+    ) {
+      assert.deepEqual([stat(path), lstat(path)], [null, null], path);
+    }
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
