@@ -46,6 +46,9 @@ interface Daemon {
   readonly tag: TagSyntax;
 }
 
+/** A command line has an end, at some 2 MB; a rule takes up to 300 bytes of it. */
+const RULES_PER_CALL = 1000;
+
 type Step<T> = ({ readonly ok: true } & T) | { readonly ok: false; readonly reason: string };
 
 /**
@@ -159,15 +162,17 @@ export function firewalldPlanner(config: FirewalldConfig): FirewallPlanner {
   /** Rules that ended meanwhile are no failure to firewall-cmd either. */
   function* takeAway(rules: readonly FirewallRule[]): Plan<RemoveOutcome> {
     if (rules.length === 0) return { removed: [], missing: [], failed: [], reason: "" };
-    const groups = [...Map.groupBy(rules, (rule) => rule.chain)];
-    const calls = groups.map(([zone, group]) =>
+    const groups = [...Map.groupBy(rules, (rule) => rule.chain)].flatMap(([zone, all]) =>
+      inPortions(all).map((group) => ({ zone, group }))
+    );
+    const calls = groups.map(({ zone, group }) =>
       call(`--zone=${zone}`, ...group.map(({ text }) => `--remove-rich-rule=${text}`))
     );
     const results = yield calls;
     const removed: FirewallRule[] = [];
     const failed: FirewallRule[] = [];
     let reason = "";
-    for (const [index, [, group]] of groups.entries()) {
+    for (const [index, { group }] of groups.entries()) {
       const result = results[index];
       if (succeeded(result)) {
         removed.push(...group);
@@ -243,6 +248,14 @@ export function firewalldPlanner(config: FirewalldConfig): FirewallPlanner {
 function asAdded(rule: FirewallRule, tag: TagSyntax): FirewallRule {
   if (rule.life === undefined) return rule;
   return { ...rule, text: richRule(rule.text, tag, rule.life.stanza, rule.expires) };
+}
+
+function inPortions(rules: readonly FirewallRule[]): FirewallRule[][] {
+  const count = Math.ceil(rules.length / RULES_PER_CALL);
+  return Array.from(
+    { length: count },
+    (_, index) => rules.slice(index * RULES_PER_CALL, (index + 1) * RULES_PER_CALL),
+  );
 }
 
 /** The same for a rule that was just made and for one that was read. */

@@ -4,7 +4,12 @@ import assert from "node:assert/strict";
 import { endingRules } from "../lib/fw_firewall.ts";
 import { type FirewalldConfig, firewalldPlanner } from "../lib/fw_firewalld.ts";
 import { directPlanner } from "../lib/fw_firewalld_direct.ts";
-import { parseRichRules, parseZoneNames, tagSyntaxOf } from "../lib/fw_firewalld_rules.ts";
+import {
+  parseRichRules,
+  parseZoneNames,
+  richRule,
+  tagSyntaxOf,
+} from "../lib/fw_firewalld_rules.ts";
 import type { ProgramCall } from "../lib/host.ts";
 import { runPlan } from "../lib/serve_plan.ts";
 import { type FakeFirewalld, fakeFirewalld } from "./fake_firewalld.ts";
@@ -338,6 +343,30 @@ Deno.test("firewalld: who has not set a rule up can remove it as it is listed", 
   await firewall.open(grant("192.0.2.11", 90, "tcp/22"));
   assert.equal(firewalld.rules("public", START).length, 2);
   await firewall.stop();
+});
+
+Deno.test("firewalld: however many rules there are, no command line gets too long to take them away", async () => {
+  const firewalld = fakeFirewalld();
+  const additions = Array.from({ length: 20_000 }, (_, index) => {
+    const source = `2001:db8:ffff:ffff:ffff:ffff:ffff:${(0x1000 + index).toString(16)}`;
+    const match = `rule family="ipv6" source address="${source}" port port="22" protocol="tcp"`;
+    return `--add-rich-rule=${richRule(match, "nflog", 1, START + 60)}`;
+  });
+  firewalld.run({ program: "", args: ["--zone=public", ...additions, "--timeout=60"] }, START);
+  assert.equal(firewalld.rules("public", START).length, additions.length);
+  const lengths: number[] = [];
+  const host = {
+    run: (call: ProgramCall) => {
+      lengths.push(call.args.join(" ").length);
+      return Promise.resolve(firewalld.run(call, START));
+    },
+  };
+  const quiet = { verbosity: 0, debug: () => {} };
+  const outcome = await runPlan(host, quiet, firewalldPlanner(CONFIG).tearDown());
+  assert.deepEqual(outcome, { ok: true });
+  assert.deepEqual(firewalld.rules("public", START), []);
+  // execve(2): a quarter of the stack's limit, which is 8 MB nearly everywhere.
+  assert.ok(Math.max(...lengths) < 1_000_000);
 });
 
 Deno.test("firewalld: listings are read", () => {
