@@ -94,15 +94,18 @@ export function openPacketQueue({ number, length, bufferBytes }: QueueOptions): 
   const libc = loadLibc();
   const handle = nfq.nfq_open();
   if (handle === null) throw libc.errors.last();
-  const giveUp = (): never => {
-    const error = libc.errors.last();
+  const giveUp = (error: unknown = libc.errors.last()): never => {
     nfq.nfq_close(handle);
     throw error;
   };
   const fd = nfq.nfq_fd(handle);
   // Others than whom it is lent to could read what clients send.
   const setInherited = loadSetInherited();
-  setInherited(fd, false);
+  try {
+    setInherited(fd, false);
+  } catch (error) {
+    giveUp(error);
+  }
   // No callback: messages are read from the socket.
   const queue = nfq.nfq_create_queue(handle, number, null, null) ?? giveUp();
   nfq.nfnl_rcvbufsiz(nfq.nfq_nfnlh(handle), bufferBytes);

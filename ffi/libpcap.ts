@@ -125,6 +125,7 @@ export function openPcap(options: PcapOptions): PcapCapture {
   }
   if (pcap.pcap_setnonblock(handle, 1, errorBuffer) !== 0) giveUp(pcap, handle);
   const fd = pcap.pcap_get_selectable_fd(handle);
+  if (fd < 0) giveUp(pcap, handle, `${options.interface} cannot be waited for with poll(2)`);
   // Programs that are started could read all that comes.
   loadSetInherited()(fd, false);
   return captureOf(pcap, handle, fd);
