@@ -11,6 +11,7 @@ import {
   labMissing,
   spaCommand,
 } from "./lab.ts";
+import { PATIENCE } from "./process.ts";
 import { onBothVariants } from "./variants.ts";
 
 const MISSING = labMissing() ?? (hasProgram("ipset") ? null : "needs the program ipset");
@@ -148,7 +149,9 @@ onBothVariants(
     await first.ended;
     strictEqual(await probe(lab, 22), "open");
     const element = `${ADDRESSES.client},tcp:22,${ADDRESSES.gateway}`;
+    const deadline = Date.now() + PATIENCE;
     while ((await lab.gateway.run(["ipset", "test", "spa_access4_to", element])).status === 0) {
+      if (Date.now() > deadline) throw new Error(`the kernel does not end ${element}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     strictEqual(await probe(lab, 22), "filtered");
