@@ -23,7 +23,12 @@ import {
   type Step,
 } from "./fw_nftables_calls.ts";
 import { describeLayout } from "./fw_nftables_describe.ts";
-import { elementScript, identityOf, type Presence } from "./fw_nftables_elements.ts";
+import {
+  elementPurpose,
+  elementScript,
+  identityOf,
+  type Presence,
+} from "./fw_nftables_elements.ts";
 import { type ElementConfig, elementsOf } from "./fw_nftables_grant.ts";
 import { areInForce, type Guards, readGuards } from "./fw_nftables_guard.ts";
 import { closeElements, listGrants, missingElements } from "./fw_nftables_listing.ts";
@@ -131,7 +136,9 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
     if (flush) return { ok: true, lines, warnings, kept: [] };
     const there = done.layout.sets.filter((set) => isThere(done.ruleset, set));
     const chains = yield* listSets(program, there);
-    return { ok: true, lines, warnings, kept: chains.flatMap(({ rules }) => endingRules(rules)) };
+    const kept = chains.flatMap(({ rules }) => endingRules(rules))
+      .map((rule) => ({ ...rule, ...elementPurpose(rule.text) }));
+    return { ok: true, lines, warnings, kept };
   }
 
   function* add(

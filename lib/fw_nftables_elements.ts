@@ -19,6 +19,12 @@ export function keyOf(text: string): string {
   return text.split(LEADS_TO)[0] ?? text;
 }
 
+/** Of elements of a map with the same key there can be but one, wherever it leads. */
+export function elementPurpose(text: string): Pick<FirewallRule, "purpose" | "leadsTo"> {
+  const [purpose = text, leadsTo] = text.split(LEADS_TO);
+  return leadsTo === undefined ? {} : { purpose, leadsTo };
+}
+
 /** One text for an element, whatever it leads to: two of the same cannot be in a map. */
 export function identityOf(
   { table, chain, text }: Pick<FirewallRule, "table" | "chain" | "text">,

@@ -3,7 +3,7 @@
 import type { AccessGrant, FirewallGrant, NatGrant } from "./auth_grant.ts";
 import { snatAddress } from "./conf_snat.ts";
 import type { FirewallRule, RuleChoice } from "./fw_firewall.ts";
-import { elementText } from "./fw_nftables_elements.ts";
+import { elementPurpose, elementText } from "./fw_nftables_elements.ts";
 import type { KeyField, PlacedSet, SetConfig, SetRole } from "./fw_nftables_sets.ts";
 import { type IpAddress, parseIp } from "./net_address.ts";
 import { formatPorts, type ProtocolPort } from "./net_port.ts";
@@ -218,11 +218,13 @@ function ruleOf(
   }
   const spelled = (text: string): string => parseIp(text)?.text ?? text;
   const parts = set.key.map((field) => spelled(key[field] ?? ""));
+  const text = elementText(parts, leadsTo === undefined ? [] : [spelled(leadsTo), ...port]);
   return {
     kind,
     table: `${set.table.family} ${set.table.table}`,
     chain: set.name,
-    text: elementText(parts, leadsTo === undefined ? [] : [spelled(leadsTo), ...port]),
+    text,
+    ...elementPurpose(text),
     expires: grant.expires,
     summary: `${source} -> ${what.replace(/^any /, version === 4 ? "0.0.0.0/0 " : "::/0 ")}`,
     life: { seconds: grant.seconds, stanza: grant.stanza },
