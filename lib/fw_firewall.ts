@@ -54,6 +54,8 @@ export interface FirewallRule extends ChainName {
   readonly life?: { readonly seconds: number; readonly stanza: number };
   /** What it is for, where this run has opened it. */
   readonly grant?: FirewallGrant;
+  /** When that was asked for, on the monotonic clock in milliseconds. */
+  readonly openedAt?: number;
 }
 
 /** The rules of a grant, or why this firewall cannot express it. */

@@ -1,7 +1,7 @@
 // What is open: rules in the order of their chains, and grants by the time they end. Knows no
 // program and no clock; times are whatever number the caller counts in.
 
-import { chainKey, type ChainName, type FirewallRule } from "./fw_firewall.ts";
+import { chainKey, type FirewallRule } from "./fw_firewall.ts";
 
 /** Rules that were added together and end together. */
 export interface OpenGrant {
@@ -23,8 +23,6 @@ export interface OpenRules {
   openRule(rule: FirewallRule): FirewallRule | null;
   /** When what the rule opens is due to be closed; null when it is not open. */
   deadlineOf(rule: FirewallRule): number | null;
-  /** Whether a rule of ours in that chain ends at that time. */
-  endsIn(chain: ChainName, expires: number): boolean;
   /** Enters rules that are open now; those it knows already keep their end. */
   enter(rules: readonly FirewallRule[], deadline: number): void;
   /** Gives a grant that was taken out, and could not be removed, another deadline. */
@@ -80,10 +78,6 @@ export function createOpenRules(newestFirst: boolean): OpenRules {
     has: (rule) => entryOf(rule) !== undefined,
     openRule: (rule) => entryOf(rule)?.rule ?? null,
     deadlineOf: (rule) => entryOf(rule)?.owner.deadline ?? null,
-    endsIn: (chain, expires) => {
-      const entries = chains.get(chainKey(chain));
-      return entries !== undefined && entries.values().some(({ rule }) => rule.expires === expires);
-    },
     enter: (rules, deadline) => {
       const owner: OpenGrant = { rules: new Set(), deadline, failures: 0 };
       for (const rule of rules) {

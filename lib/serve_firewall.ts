@@ -2,9 +2,9 @@
 // What a rule looks like is the planner's business.
 
 import type { FirewallGrant } from "./auth_grant.ts";
-import { endingRules, type FirewallPlanner, type FirewallRule } from "./fw_firewall.ts";
+import { chainKey, endingRules, type FirewallPlanner, type FirewallRule } from "./fw_firewall.ts";
 import { createOpenRules, type OpenGrant } from "./fw_open.ts";
-import type { Host } from "./host.ts";
+import { type Host, reasonOf } from "./host.ts";
 import { type Legacy, legacyOf, takeOver } from "./serve_firewall_legacy.ts";
 import {
   createOpening,
@@ -85,9 +85,11 @@ export function createFirewall(parts: FirewallParts): Firewall {
   let sweeping: Promise<void> | null = null;
   let cancelTimer = (): void => {};
   let cancelSweep = (): void => {};
-  let upkeep: Promise<void> | null = null;
+  /** Whether it is time for upkeep, which must not meet a repair for a knock. */
+  let upkeepDue = false;
   let cancelUpkeep = (): void => {};
-  let isSetUp = false;
+  /** Whether anything of ours may be in force: a knock sets up what the start could not. */
+  let mayHaveRules = false;
   let stopped = false;
   /** Until when nothing is removed, on the monotonic clock. */
   let restEnd = 0;
@@ -111,29 +113,32 @@ export function createFirewall(parts: FirewallParts): Firewall {
         if (outcome.warning !== undefined) log.warning(outcome.warning);
         throw new Error(`cannot set up ${planner.name}: ${outcome.reason}`);
       }
-      isSetUp = true;
+      mayHaveRules = true;
       for (const line of outcome.lines) log.info(line);
       for (const line of outcome.warnings ?? []) log.warning(line);
       for (const rule of outcome.kept) book.enter([rule], deadlineAtWallClock(rule.expires));
       if (legacy !== undefined) {
         lags = legacy.lags;
-        await takeOver({ planner, book, log, open }, legacy);
+        await takeOver({ planner, book, log, now: host.monotonic, open }, legacy);
       }
       armSweep();
       armUpkeep();
       wake();
     },
-    open,
+    open: (grant) => open(grant),
     retire: async () => {
       while (working !== null) await working;
       await halt();
       const rules = [...book.entries()].map(({ rule }) => rule);
       // Nobody told of what others, such as `spa fw-close`, have closed meanwhile.
-      if (rules.length > 0) book.forget(await runPlan(host, log, findMissing(planner, rules)));
-      return { ...legacyOf(book, host.monotonic()), lags };
+      const closed = rules.length === 0
+        ? []
+        : await runPlan(host, log, findMissing(planner, rules));
+      book.forget(closed);
+      return { ...legacyOf({ planner, book, closed }), lags };
     },
     clear: async () => {
-      if (isSetUp) await tearDown();
+      if (mayHaveRules) await tearDown();
     },
     stop: async () => {
       await halt();
@@ -141,12 +146,16 @@ export function createFirewall(parts: FirewallParts): Firewall {
     },
   };
 
-  function open(grant: FirewallGrant): Promise<FirewallOutcome> {
+  function open(
+    grant: FirewallGrant,
+    openedAt: number = host.monotonic(),
+  ): Promise<FirewallOutcome> {
     if (stopped) return Promise.resolve(STOPPED);
     const choice = planner.rulesFor(grant, book.grants + pending);
     if (!choice.ok) return Promise.resolve(choice);
-    const rules = choice.rules.map((rule) => ({ ...rule, grant }));
+    const rules = choice.rules.map((rule) => ({ ...rule, grant, openedAt }));
     const deadline = host.monotonic() + grant.seconds * 1000;
+    mayHaveRules = true;
     pending++;
     return new Promise<FirewallOutcome>((resolve) => {
       waiting.push({ rules, deadline, resolve });
@@ -162,7 +171,6 @@ export function createFirewall(parts: FirewallParts): Firewall {
     cancelUpkeep();
     for (const request of waiting.splice(0)) request.resolve(STOPPED);
     await sweeping;
-    await upkeep;
     await working;
   }
 
@@ -181,7 +189,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
     cancelTimer();
     lags ||= host.monotonic() > wakeTime + SLEPT;
     wakeTime = Infinity;
-    working = work().finally(() => {
+    working = work().catch(tellFault).finally(() => {
       working = null;
       arm();
     });
@@ -189,7 +197,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
 
   function arm(): void {
     if (stopped) return;
-    if (waiting.length + overdue.size > 0) return wake();
+    if (waiting.length + overdue.size > 0 || upkeepDue) return wake();
     const next = book.nextDeadline;
     if (next === null) {
       lags = false;
@@ -201,22 +209,36 @@ export function createFirewall(parts: FirewallParts): Firewall {
     cancelTimer = timer(wait, wake);
   }
 
+  function tellFault(error: unknown): void {
+    log.error(`Cannot go on with ${planner.name} as it should: ${reasonOf(error)}`);
+  }
+
   /** Opening comes before closing, but takes turns with it: neither may starve the other. */
   async function work(): Promise<void> {
     let changed = false;
     while (!stopped) {
       const requests = waiting.splice(0, OPEN_BATCH);
-      if (requests.length > 0) await openTogether(requests);
+      if (requests.length > 0) await openAll(requests);
       const now = host.monotonic();
       const due = now < restEnd ? [] : book.takeDue(now, CLOSE_BATCH);
       if (due.length > 0) await close(due);
       const foreign = overdue;
       overdue = new Map();
       if (foreign.size > 0) await closeForeign(foreign);
+      if (upkeepDue) await tidyUp();
       if (requests.length + due.length + foreign.size === 0) break;
       changed = true;
     }
     if (changed && !stopped && log.verbosity >= 2) await logListing();
+  }
+
+  /** Answers every request, whatever happens. */
+  async function openAll(requests: readonly OpeningRequest[]): Promise<void> {
+    try {
+      await openTogether(requests);
+    } catch (error) {
+      for (const request of requests) request.resolve({ ok: false, reason: reasonOf(error) });
+    }
   }
 
   async function close(due: readonly OpenGrant[]): Promise<void> {
@@ -250,7 +272,7 @@ export function createFirewall(parts: FirewallParts): Firewall {
   function armSweep(): void {
     if (sweepInterval === 0 || stopped) return;
     cancelSweep = timer(sweepInterval, () => {
-      sweeping = sweep().finally(() => {
+      sweeping = sweep().catch(tellFault).finally(() => {
         sweeping = null;
         armSweep();
       });
@@ -263,9 +285,11 @@ export function createFirewall(parts: FirewallParts): Firewall {
    */
   async function sweep(): Promise<void> {
     const chains = await runPlan(host, log, planner.list());
+    const keyOf = (rule: FirewallRule): string => `${chainKey(rule)} ${rule.expires}`;
+    const ends = new Set([...book.entries()].map(({ rule }) => keyOf(rule)));
     for (const listed of chains.flatMap((chain) => chain.rules)) {
       for (const rule of endingRules([listed])) {
-        const ours = book.endsIn(rule, rule.expires);
+        const ours = ends.has(keyOf(rule));
         if (!ours && rule.expires * 1000 <= host.now()) overdue.set(rule, listed.number);
       }
     }
@@ -276,14 +300,20 @@ export function createFirewall(parts: FirewallParts): Firewall {
     const { upkeep: duty } = planner;
     if (duty === undefined || stopped) return;
     cancelUpkeep = timer(duty.seconds * 1000, () => {
-      upkeep = runPlan(host, log, duty.run()).then(({ lines, warnings = [], reason }) => {
-        for (const line of warnings) log.warning(line);
-        for (const line of lines) log.info(line);
-        if (reason !== null) log.error(`Cannot tidy up ${planner.name}: ${reason}`);
-        upkeep = null;
-        armUpkeep();
-      });
+      upkeepDue = true;
+      wake();
     });
+  }
+
+  async function tidyUp(): Promise<void> {
+    upkeepDue = false;
+    const { upkeep: duty } = planner;
+    if (duty === undefined) return;
+    const { lines, warnings = [], reason } = await runPlan(host, log, duty.run());
+    for (const line of warnings) log.warning(line);
+    for (const line of lines) log.info(line);
+    if (reason !== null) log.error(`Cannot tidy up ${planner.name}: ${reason}`);
+    armUpkeep();
   }
 
   async function closeForeign(numbers: ReadonlyMap<FirewallRule, number>): Promise<void> {

@@ -1,15 +1,22 @@
 // What a firewall that is given up, as its settings have changed, leaves to its successor.
 
 import type { FirewallGrant } from "./auth_grant.ts";
-import type { FirewallPlanner } from "./fw_firewall.ts";
+import type { FirewallPlanner, FirewallRule } from "./fw_firewall.ts";
 import type { OpenRules } from "./fw_open.ts";
 import type { FirewallOutcome } from "./serve_firewall_opening.ts";
 import type { Log } from "./serve_log.ts";
 
+/** A grant that was open; times are those of the monotonic clock, in milliseconds. */
+export interface LegacyGrant {
+  readonly grant: FirewallGrant;
+  readonly openedAt: number;
+  readonly deadline: number;
+}
+
 /** What was open in a firewall that opens nothing more. */
 export interface Legacy {
-  /** With the seconds that they have left, in the order in which they were opened. */
-  readonly grants: readonly FirewallGrant[];
+  /** In the order in which they were opened. */
+  readonly grants: readonly LegacyGrant[];
   /** Number of rules of an earlier run; nobody knows the grants that they were for. */
   readonly others: number;
   /** Whether a firewall that ends grants by itself does so later than they are due. */
@@ -19,22 +26,45 @@ export interface Legacy {
 /** What nobody has left. */
 export const NO_LEGACY: Legacy = { grants: [], others: 0, lags: false };
 
-/** Reads the book of a firewall, in which everything is really open, at a time of its clock. */
-export function legacyOf(book: OpenRules, now: number): Omit<Legacy, "lags"> {
-  const ends = new Map<FirewallGrant, number>();
+/** A firewall that opens nothing more. */
+export interface Retired {
+  readonly planner: Pick<FirewallPlanner, "rulesFor">;
+  /** With what is really open in it. */
+  readonly book: OpenRules;
+  /** Rules that somebody has taken away, and that are not in the book any more. */
+  readonly closed: readonly FirewallRule[];
+}
+
+/** Reads the book of a firewall. */
+export function legacyOf(retired: Retired): Omit<Legacy, "lags"> {
+  const found = new Map<FirewallGrant, { openedAt: number; deadline: number }>();
   let others = 0;
-  for (const { rule: { grant }, deadline } of book.entries()) {
+  for (const { rule: { grant, openedAt = 0 }, deadline } of retired.book.entries()) {
     if (grant === undefined) others++;
-    else ends.set(grant, Math.max(deadline, ends.get(grant) ?? 0));
+    else {
+      const before = found.get(grant)?.deadline ?? 0;
+      found.set(grant, { openedAt, deadline: Math.max(deadline, before) });
+    }
   }
+  const cut = new Set(retired.closed.flatMap(({ grant }) => grant ?? []));
   // Who knocked last has said where a port leads to.
-  const opened = ([{ seconds }, end]: readonly [FirewallGrant, number]): number =>
-    end - seconds * 1000;
-  const grants = [...ends].toSorted((one, other) => opened(one) - opened(other))
-    // Rather a moment less than more than was granted.
-    .map(([grant, end]) => ({ ...grant, seconds: Math.floor((end - now) / 1000) }))
-    .filter(({ seconds }) => seconds > 0);
+  const grants = [...found].map(([grant, times]) => ({
+    grant: cut.has(grant) ? remainderOf(grant, retired) : grant,
+    ...times,
+  })).toSorted((one, other) => one.openedAt - other.openedAt);
   return { grants, others };
+}
+
+/** Of a grant of which somebody has closed a part, the ports that are still open. */
+function remainderOf(grant: FirewallGrant, { planner, book }: Retired): FirewallGrant {
+  if (grant.kind !== "access") return grant;
+  const isOpen = (port: FirewallGrant["ports"][number]): boolean =>
+    // Whether it was opened as one of few or of many.
+    [0, Infinity].some((open) => {
+      const choice = planner.rulesFor({ ...grant, ports: [port] }, open);
+      return choice.ok && choice.rules.every((rule) => book.has(rule));
+    });
+  return { ...grant, ports: grant.ports.filter(isOpen) };
 }
 
 /** A firewall that is set up and takes a legacy over. */
@@ -43,17 +73,24 @@ export interface Heir {
   /** With those rules in it that set-up has found there. */
   readonly book: OpenRules;
   readonly log: Pick<Log, "info" | "warning">;
-  open(grant: FirewallGrant): Promise<FirewallOutcome>;
+  /** The monotonic clock. */
+  now(): number;
+  open(grant: FirewallGrant, openedAt: number): Promise<FirewallOutcome>;
 }
 
 /** Opens again what is not still open, and tells what goes on and what has ended. */
-export async function takeOver(
-  heir: Heir,
-  { grants, others }: Omit<Legacy, "lags">,
-): Promise<void> {
+export async function takeOver(heir: Heir, legacy: Omit<Legacy, "lags">): Promise<void> {
   const { book, log } = heir;
-  const lost = grants.filter((grant) => !isKept(heir, grant));
-  const outcomes = await Promise.all(lost.map((grant) => heir.open(grant)));
+  const now = heir.now();
+  const grants = legacy.grants.flatMap(({ grant, openedAt, deadline }) => {
+    // Rather a moment less than more than was granted.
+    const seconds = Math.floor((deadline - now) / 1000);
+    return seconds > 0 ? [{ grant: { ...grant, seconds }, openedAt }] : [];
+  });
+  const lost = grants.filter((one) => !isKept(heir, one));
+  const outcomes = await Promise.all(
+    lost.map(({ grant, openedAt }) => heir.open(grant, openedAt)),
+  );
   const reasons = outcomes.flatMap((outcome) => outcome.ok ? [] : [outcome.reason]);
   const known = [...book.entries()].filter(({ rule }) => rule.grant === undefined).length;
   const carried = grants.length - reasons.length;
@@ -61,13 +98,16 @@ export async function takeOver(
   if (reasons.length > 0) {
     log.warning(`${reasons.length} open grant(s) have ended: ${reasons[0]}`);
   }
-  if (known < others) {
-    log.warning(`${others - known} rule(s) of an earlier run have ended.`);
+  if (known < legacy.others) {
+    log.warning(`${legacy.others - known} rule(s) of an earlier run have ended.`);
   }
 }
 
 /** Whether all rules of a grant stayed where they were; the book has them as its rules then. */
-function isKept({ planner, book }: Heir, grant: FirewallGrant): boolean {
+function isKept(
+  { planner, book }: Heir,
+  { grant, openedAt }: { readonly grant: FirewallGrant; readonly openedAt: number },
+): boolean {
   const choice = planner.rulesFor(grant, book.grants);
   if (!choice.ok || !choice.rules.every((rule) => book.has(rule))) return false;
   for (const rule of choice.rules) {
@@ -76,7 +116,7 @@ function isKept({ planner, book }: Heir, grant: FirewallGrant): boolean {
     // Another grant may have extended it, whose rule it is then.
     if (found === null || deadline === null || found.expires !== grant.expires) continue;
     book.forget([found]);
-    book.enter([{ ...rule, grant }], deadline);
+    book.enter([{ ...rule, grant, openedAt }], deadline);
   }
   return true;
 }

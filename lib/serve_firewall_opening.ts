@@ -153,7 +153,8 @@ export function createOpening(parts: OpeningParts): OpenTogether {
 
   /** The same rule, with its end at a time of the monotonic clock. */
   function lasting(rule: FirewallRule, deadline: number): FirewallRule {
-    const seconds = Math.ceil((deadline - host.monotonic()) / 1000);
+    // Without any time left it would stay for ever.
+    const seconds = Math.max(1, Math.ceil((deadline - host.monotonic()) / 1000));
     const expires = Math.floor(host.now() / 1000) + seconds;
     return { ...rule, expires, ...(rule.life ? { life: { ...rule.life, seconds } } : {}) };
   }

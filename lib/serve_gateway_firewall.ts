@@ -6,6 +6,7 @@ import type { Firewall } from "./serve_firewall.ts";
 import { type Legacy, NO_LEGACY } from "./serve_firewall_legacy.ts";
 import type { Log } from "./serve_log.ts";
 import { createPatience } from "./serve_patience.ts";
+import { systemTimer } from "./serve_timer.ts";
 import {
   checkConfiguredFirewall,
   createConfiguredFirewall,
@@ -35,6 +36,10 @@ export interface GatewayFirewall {
 /** Milliseconds that the firewall's programs have in all once the end has begun. */
 const END_PATIENCE = 20_000;
 
+/** Milliseconds to the first retry of bringing a firewall back, doubled each time up to the limit. */
+const RETRY_FIRST = 1000;
+const RETRY_LIMIT = 60_000;
+
 /** Sets a firewall up; throws an `Error` with one line for the operator. */
 export async function startGatewayFirewall(
   parts: GatewayFirewallParts,
@@ -45,6 +50,8 @@ export async function startGatewayFirewall(
   const host: Host = { ...parts.host, run: patience.run };
   let settings = first;
   let firewall = create(first);
+  let cancelRetry = (): void => {};
+  let retrying: Promise<void> | null = null;
   await firewall?.start();
   install(firewall);
 
@@ -71,6 +78,7 @@ export async function startGatewayFirewall(
   }
 
   async function succeed(next: Settings): Promise<void> {
+    await endRetrying();
     const old = firewall;
     const heir = create(next);
     const legacy = await old?.retire() ?? NO_LEGACY;
@@ -98,11 +106,25 @@ export async function startGatewayFirewall(
   /** The old one again, in place of a new one that could not be set up. */
   async function restore(legacy: Legacy): Promise<void> {
     firewall = create(settings);
+    if (firewall !== null) await startOrRetry(firewall, legacy, RETRY_FIRST);
+  }
+
+  async function startOrRetry(former: Firewall, legacy: Legacy, wait: number): Promise<void> {
     try {
-      await firewall?.start(legacy);
+      await former.start(legacy);
     } catch (error) {
-      log.error(`${reasonOf(error)}; the next grant tries again`);
+      log.error(`${reasonOf(error)}; trying again in ${wait / 1000} s, or with the next grant`);
+      cancelRetry = systemTimer(wait, () => {
+        retrying = startOrRetry(former, legacy, Math.min(RETRY_LIMIT, 2 * wait));
+      });
     }
+  }
+
+  /** One that runs now may have armed the next. */
+  async function endRetrying(): Promise<void> {
+    cancelRetry();
+    await retrying;
+    cancelRetry();
   }
 
   function hasten(): void {
@@ -117,6 +139,7 @@ export async function startGatewayFirewall(
     hasten,
     stop: async () => {
       hasten();
+      await endRetrying();
       await firewall?.stop();
       patience.close();
     },

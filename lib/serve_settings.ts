@@ -233,7 +233,7 @@ function variablesOfCapture(config: ServerConfig): readonly ServerVariableName[]
 /** Equal keys mean that one set of chains does for both configurations. */
 export function firewallKey(settings: Settings): string {
   const variables = Object.entries(settings.config).filter(([name]) =>
-    /IPT|IP6|FIREW|IPFW|^PF_|_RULE|SNAT|FORWARD_DESTINATION|^NFT_|DEFAULT_DROP|KERNEL_EXPIRY|DOCKER|NFQ_(?!QUEUE_LENGTH|LOOP)/
+    /IPT|IP6|IPSET|FIREW|IPFW|^PF_|_RULE|SNAT|FORWARD_DESTINATION|^NFT_|DEFAULT_DROP|KERNEL_EXPIRY|DOCKER|NFQ_(?!QUEUE_LENGTH|LOOP)/
       .test(name)
   );
   return JSON.stringify([usesFirewall(settings), variables.sort()]);

@@ -87,11 +87,3 @@ Deno.test("forgetChain() strikes out the rules of that chain only", () => {
   book.forgetChain("filter NONE");
   assert.deepEqual([book.has(input), book.has(output), book.grants], [false, true, 1]);
 });
-
-Deno.test("endsIn() knows the ends of open rules by chain", () => {
-  const book = createOpenRules(false);
-  book.enter([{ ...rule("a"), expires: 7 }], 1);
-  assert.equal(book.endsIn({ table: "filter", chain: "FWKNOP_INPUT" }, 7), true);
-  assert.equal(book.endsIn({ table: "filter", chain: "FWKNOP_INPUT" }, 8), false);
-  assert.equal(book.endsIn({ table: "nat", chain: "FWKNOP_INPUT" }, 7), false);
-});

@@ -116,6 +116,93 @@ Deno.test("what somebody has closed meanwhile stays closed over a reload", async
   await gateway.stop();
 });
 
+Deno.test("of a grant for two ports the one that somebody closed stays closed over a reload", async () => {
+  const { gateway, iptables, open, reload } = await openScene(IPTABLES);
+  const http = { protocol: "tcp", port: 80 } as const;
+  await open({ ...GRANT, ports: [...GRANT.ports, http] });
+  const rule = iptables.save().find((line) => line.includes("--dport 80")) ?? "";
+  const words = rule.replace("-A", "-D").split(" ");
+  iptables.run({ program: "iptables", args: ["-t", "filter", ...words] });
+  await reload(OTHER_CHAIN);
+  const ports = iptables.save().flatMap((line) => /--dport (\d+)/.exec(line)?.[1] ?? []);
+  assert.deepEqual(ports, ["22"]);
+  await gateway.stop();
+});
+
+Deno.test("a reload that takes long prolongs no grant", async () => {
+  let slow = false;
+  const scene = await openScene(IPTABLES, () => {
+    if (slow) scene.advance(20_000);
+  });
+  const { gateway, iptables, lines, open, reload } = scene;
+  await open();
+  slow = true;
+  await reload(OTHER_CHAIN);
+  slow = false;
+  assert.deepEqual(iptables.save(), [":OTHER", "-A INPUT -j OTHER"]);
+  assert.ok(!lines.some((line) => /go on/.test(line)));
+  await gateway.stop();
+});
+
+Deno.test("who knocked last has said where a port leads to, also after several reloads", async () => {
+  const scene = await openScene(`${IPTABLES}ENABLE_IPT_FORWARDING Y\n`);
+  const { gateway, iptables, advance, open, reload } = scene;
+  for (const host of ["198.51.100.99", "198.51.100.20"]) {
+    advance(2400);
+    await open({
+      ...GRANT,
+      kind: "nat",
+      nat: {
+        ...{ local: false, host, port: 22, all: false, masquerade: false },
+        ...{ translatesDestination: true, forcedSource: null },
+      },
+    });
+  }
+  for (const chain of ["ONE", "TWO", "THREE"]) {
+    advance(2400);
+    await reload(
+      `${IPTABLES}ENABLE_IPT_FORWARDING Y\nIPT_INPUT_ACCESS ACCEPT, filter, INPUT, 1, ${chain}, 1\n`,
+    );
+    const targets = iptables.save("nat").flatMap((line) =>
+      /--to-des\S+ (\S+)/.exec(line)?.[1] ?? []
+    );
+    assert.deepEqual(targets, ["198.51.100.20:22"], chain);
+  }
+  await gateway.stop();
+});
+
+Deno.test("a firewall that cannot even be brought back is tried again, and leaves nothing", async () => {
+  const scene = await openScene(IPTABLES, ({ stdin }) => {
+    if (stdin?.includes("-N OTHER")) {
+      scene.iptables.broken = { status: 4, stdout: "", stderr: "Resource temporarily unavailable" };
+    }
+  });
+  const { gateway, iptables, lines, open, reload } = scene;
+  await open();
+  await assert.rejects(reload(OTHER_CHAIN), /Resource temporarily unavailable/);
+  assert.match(lines.join("\n"), /Resource temporarily unavailable; trying again in 1 s/);
+  iptables.broken = null;
+  const other = { ...GRANT, source: "192.0.2.11" };
+  assert.deepEqual(await open(other), { ok: true });
+  const deadline = Date.now() + 30_000;
+  while (!lines.includes("info 1 open grant(s) go on.")) {
+    assert.ok(Date.now() < deadline, lines.join("\n"));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal(iptables.save().filter((line) => line.includes("--dport 22")).length, 2);
+  await gateway.stop();
+  assert.deepEqual(iptables.save(), []);
+});
+
+Deno.test("settings of ipset are the firewall's, too", async () => {
+  for (const line of ["ENABLE_IPSET N", "IPSET_EXE /opt/ipset", "IPSET_ABOVE_GRANTS 7"]) {
+    const { gateway, lines, reload } = await openScene(IPTABLES);
+    await reload(`${IPTABLES}${line}\n`);
+    assert.match(lines.join("\n"), /The firewall's settings have changed/);
+    await gateway.stop();
+  }
+});
+
 Deno.test("the log tells how many grants new settings cannot express", async () => {
   const forwarding = `${IPTABLES}ENABLE_IPT_FORWARDING Y\n`;
   const { gateway, lines, open, reload } = await openScene(forwarding);

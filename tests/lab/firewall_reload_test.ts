@@ -10,7 +10,15 @@ import {
   writeGatewayFiles,
 } from "./gateway.ts";
 import { knockPacket, probe, send, STANZA } from "./knock.ts";
-import { GATEWAY_INTERFACE, hasProgram, type Lab, labMissing, labTest, labTool } from "./lab.ts";
+import {
+  ADDRESSES,
+  GATEWAY_INTERFACE,
+  hasProgram,
+  type Lab,
+  labMissing,
+  labTest,
+  labTool,
+} from "./lab.ts";
 import type { Watched } from "./process.ts";
 
 const NO_NFT = labMissing() ?? (hasProgram("nft") ? null : "needs the program nft");
@@ -106,6 +114,23 @@ labTest("a grant follows where nftables has it now", async (lab) => {
   await lab.gateway.must(["nft", "add", "rule", "ip", "mine", "in", "ct state established accept"]);
   strictEqual(await probe(lab, 22), "open");
   ok(!(await lab.gateway.must(["nft", "list", "tables"])).includes("inet spa"));
+}, NO_NFT);
+
+labTest("NAT goes on leading where the last knock has led it", async (lab) => {
+  await startBare(lab);
+  const config = `${HIDING}ENABLE_IPT_FORWARDING Y\n`;
+  const files = await filesFor(lab, config);
+  const gateway = await startGateway(lab, files);
+  for (const host of ["198.51.100.99", "198.51.100.20"]) {
+    await send(
+      lab,
+      knockPacket("tcp/8022", ADDRESSES.client, { messageType: 2, natAccess: `${host},22` }),
+    );
+    await gateway.waitFor(new RegExp(`(?:Added DNAT rule[^]*){${host.endsWith("99") ? 1 : 2}}`));
+  }
+  await reload(gateway, files, `${config}ENABLE_IPT_SNAT Y\n`, /open grant\(s\) go on/);
+  const map = await lab.gateway.must(["nft", "list", "map", "inet", "spa", "spa_dnat4"]);
+  deepStrictEqual(map.match(/: 198\.51\.100\.\d+ \. 22/g), [": 198.51.100.20 . 22"]);
 }, NO_NFT);
 
 labTest("grants go on in other chains of iptables", async (lab) => {
