@@ -204,7 +204,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
       const surprised = surprise.test(result?.stderr ?? "");
       return { ok: false, reason, status: result?.status ?? 127, surprised };
     }
-    const used = attachedOf(layout).filter((place) =>
+    const used = passedIn(layout).filter((place) =>
       layout?.sets.some((set) =>
         servedBy(set, place) && rules.keys().some((rule) => holds(set, rule))
       )
@@ -278,16 +278,16 @@ function lostIn({ ruleset, layout }: Found): PlacedSet[] {
 
 /** Whether rules may go without the sets, or without anybody adding to the sets. */
 function isGuarded({ kind, hidden }: Place): boolean {
-  return kind === "attached" || hidden.length > 0;
+  return kind === "attached" || kind === "mark" || hidden.length > 0;
 }
 
 function homeOf({ table, name }: PlacedSet): string {
   return `${table.family} ${table.table} ${name}`;
 }
 
-/** The places in chains of somebody else. */
-function attachedOf({ places }: Layout): Place[] {
-  return places.filter(({ kind }) => kind === "attached");
+/** The places in which packets of grants pass by rules of ours, beside others that drop. */
+function passedIn({ places }: Layout): Place[] {
+  return places.filter(({ kind }) => kind === "attached" || kind === "mark");
 }
 
 function servedBy(set: PlacedSet, { hook, table }: Place): boolean {

@@ -432,7 +432,7 @@ labTestOfEngines(
 );
 
 for (
-  const { title, damage, seconds, told } of [
+  const { title, config = "", damage, seconds, told } of [
     {
       title: "the ruleset was loaded again from its file",
       damage: `flush ruleset\n${CLOSED_INPUT}`,
@@ -453,11 +453,28 @@ for (
       seconds: 20,
       told: /already exists/,
     },
+    {
+      title: "somebody emptied the chain that marks packets",
+      config: "NFT_MARK 0x5ba\n",
+      damage: "flush chain inet spa input\n",
+      seconds: 20,
+      told: /already exists/,
+    },
+    {
+      title: "somebody deleted the chain that marks packets",
+      config: "NFT_MARK 0x5ba\n",
+      damage: "delete chain inet spa input\n",
+      seconds: 20,
+      told: /already exists/,
+    },
   ]
 ) {
   labTestOfEngines(`the next knock opens although ${title}`, CLOSED_INPUT, async (lab) => {
     await startService(lab);
-    const gateway = await startGateway(lab, await filesFor(lab, ""), "-v");
+    if (config !== "") {
+      await lab.gateway.must(["nft", "insert rule inet filter input meta mark 0x5ba accept"]);
+    }
+    const gateway = await startGateway(lab, await filesFor(lab, config), "-v");
     await knock(lab, gateway);
     await lab.gateway.must(["nft", "-f", "-"], damage);
     const list = ["nft", "-s", "list", "chain", "inet", "filter", "input"];
