@@ -40,24 +40,34 @@ const MOST_ELEMENTS = 1 << 20;
 
 /** The sets that a configuration uses for one IP version. */
 export function ipsetsFor(config: IpsetConfig, family: GrantIpset["family"]): GrantIpset[] {
+  return everyIpset(config, family).filter(({ kind, withDestination }) =>
+    withDestination === config.ENABLE_DESTINATION_RULE &&
+    (kind === "access" || config.ENABLE_IPT_OUTPUT)
+  );
+}
+
+/** The sets that a configuration with these chains may ever have used for one IP version. */
+export function everyIpset(
+  config: Pick<IpsetConfig, "IPT_INPUT_ACCESS" | "IPT_OUTPUT_ACCESS">,
+  family: GrantIpset["family"],
+): GrantIpset[] {
   const version = family === "ipv6" ? "6" : "4";
-  const withDestination = config.ENABLE_DESTINATION_RULE;
-  const access: GrantIpset = {
-    name: `spa_access${version}${withDestination ? "_to" : ""}`,
-    family,
-    kind: "access",
-    chain: config.IPT_INPUT_ACCESS,
-    withDestination,
-  };
-  if (!config.ENABLE_IPT_OUTPUT) return [access];
-  const output: GrantIpset = {
-    name: `spa_output${version}${withDestination ? "_from" : ""}`,
-    family,
-    kind: "OUTPUT",
-    chain: config.IPT_OUTPUT_ACCESS,
-    withDestination,
-  };
-  return [access, output];
+  return [false, true].flatMap((withDestination): GrantIpset[] => [
+    {
+      name: `spa_access${version}${withDestination ? "_to" : ""}`,
+      family,
+      kind: "access",
+      chain: config.IPT_INPUT_ACCESS,
+      withDestination,
+    },
+    {
+      name: `spa_output${version}${withDestination ? "_from" : ""}`,
+      family,
+      kind: "OUTPUT",
+      chain: config.IPT_OUTPUT_ACCESS,
+      withDestination,
+    },
+  ]);
 }
 
 /** What a rule in that set says of where it is. */

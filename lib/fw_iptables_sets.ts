@@ -20,6 +20,7 @@ import {
   additionOf,
   creationOf,
   elementsFor,
+  everyIpset,
   type GrantIpset,
   IPSET_TABLE,
   type IpsetConfig,
@@ -76,8 +77,10 @@ export function withSets(
   programs: SetPrograms,
   config: SetSettings,
 ): IptablesPlanner {
-  const lookUps = ipsetsFor(config, programs.family);
-  const sets = programs.ipset === null ? [] : lookUps;
+  /** What an earlier run may have left is listed, closed and taken away like what is in use. */
+  const lookUps = everyIpset(config, programs.family);
+  const known = programs.ipset === null ? [] : lookUps;
+  const sets = programs.ipset === null ? [] : ipsetsFor(config, programs.family);
   /** Called for these sets only. */
   const ipset = programs.ipset ?? "ipset";
   /** Whether the last set-up found that sets can be used. */
@@ -89,7 +92,8 @@ export function withSets(
     if (!outcome.ok) return outcome;
     if (flush) {
       yield* removeLookUps();
-      if (!config.ENABLE_IPSET) yield* destroySets();
+      const used = config.ENABLE_IPSET ? sets.map(({ name }) => name) : [];
+      yield* destroySets(known.filter(({ name }) => !used.includes(name)));
     }
     const problem = config.ENABLE_IPSET ? yield* prepare(flush) : null;
     usable = config.ENABLE_IPSET && sets.length > 0 && problem === null;
@@ -117,7 +121,7 @@ export function withSets(
         sets.map((set) => ({ chain: set.chain, text: lookUpRule(set) })),
       )
       : explainCall(script, result);
-    if (problem !== null) yield* destroySets();
+    if (problem !== null) yield* destroySets(known);
     return problem;
   }
 
@@ -140,9 +144,7 @@ export function withSets(
     const script = ipsetScript(ipset, rules.map(additionOf));
     const looks = used.map(({ chain }) => showCall(programs, chain.table, chain.from));
     const [first, ...shown] = yield [script, ...looks];
-    const missing = used.filter((set, index) =>
-      countLookUps(shown[index]?.stdout ?? "", set) === 0
-    );
+    const missing = used.filter((set, index) => !isLookedUp(shown[index]?.stdout ?? "", set));
     const repaired: string[] = [];
     const lost: string[] = [];
     const failed = (reason: string, blames: "rules" | "firewall"): AddOutcome => {
@@ -155,7 +157,7 @@ export function withSets(
       lost.push(...made.sets.map((set) => chainKey(ipsetName(set))));
     }
     if (missing.length > 0) {
-      const outcome = yield* applyEdits(programs, missing.map((set) => lookUpEdit("-I", set)));
+      const outcome = yield* applyEdits(programs, missing.map(insertionOf));
       if (!outcome.ok) {
         yield* remove(rules);
         return failed(outcome.reason, "firewall");
@@ -209,9 +211,9 @@ export function withSets(
   }
 
   function* listSets(): Plan<ListedChain[]> {
-    const calls = sets.map(({ name }) => callOf(ipset, ["save", name]));
+    const calls = known.map(({ name }) => callOf(ipset, ["save", name]));
     const results = yield calls;
-    return sets.flatMap((set, index): ListedChain[] => {
+    return known.flatMap((set, index): ListedChain[] => {
       const call = calls[index];
       const result = results[index];
       if (result?.status === 0) {
@@ -226,20 +228,21 @@ export function withSets(
 
   function* tearDown(): Plan<TearDownOutcome> {
     const outcome = yield* planner.tearDown();
-    const problem = (yield* removeLookUps()) ?? (yield* destroySets());
+    const problem = (yield* removeLookUps()) ?? (yield* destroySets(known));
     if (!outcome.ok || problem === null) return outcome;
     return { ok: false, reason: problem };
   }
 
   /** Gives the reason why some may be left, or null. */
   function* removeLookUps(): Plan<string | null> {
-    const calls = lookUps.map(({ chain }) => showCall(programs, chain.table, chain.from));
+    const chains = [...new Map(lookUps.map(({ chain }) => [chain.from, chain])).values()];
+    const calls = chains.map(({ table, from }) => showCall(programs, table, from));
     const results = yield calls;
-    const edits = lookUps.flatMap((set, index) =>
-      Array.from(
-        { length: countLookUps(results[index]?.stdout ?? "", set) },
-        () => lookUpEdit("-D", set),
-      )
+    const ourRules = new Set(lookUps.map((set) => canonicalRule(lookUpRule(set))));
+    const edits = chains.flatMap(({ table, from }, index) =>
+      parseRules(results[index]?.stdout ?? "", table, from)
+        .filter(({ text }) => ourRules.has(canonicalRule(text)))
+        .map(({ text }): Edit => ({ table, operation: "-D", chain: from, rest: text }))
     );
     const outcome = yield* applyEdits(programs, edits);
     if (!outcome.ok) return outcome.reason;
@@ -253,10 +256,10 @@ export function withSets(
    * Leaves those that somebody else has made under our names. Gives the reason why some may be left,
    * or null; those are empty.
    */
-  function* destroySets(): Plan<string | null> {
+  function* destroySets(which: readonly GrantIpset[]): Plan<string | null> {
     let problem: string | null = null;
-    const looks = yield sets.map(({ name }) => callOf(ipset, ["list", "-terse", name]));
-    for (const { name } of sets.filter((set, index) => isOurs(looks[index]?.stdout ?? "", set))) {
+    const looks = yield which.map(({ name }) => callOf(ipset, ["list", "-terse", name]));
+    for (const { name } of which.filter((set, index) => isOurs(looks[index]?.stdout ?? "", set))) {
       const call = callOf(ipset, ["destroy", name]);
       let [result] = yield [call];
       if (result?.status !== 0) {
@@ -282,7 +285,7 @@ export function withSets(
     },
     listing: (what) => [
       ...planner.listing(what),
-      ...sets.map(({ name }) => ({
+      ...known.map(({ name }) => ({
         ...callOf(ipset, ["list", name]),
         optional: IPSET_TABLE,
       })),
@@ -296,15 +299,14 @@ function isInUse(
   return result?.status === 1 && result.stderr.includes("in use");
 }
 
-function lookUpEdit(operation: "-I" | "-D", set: GrantIpset): Edit {
+function insertionOf(set: GrantIpset): Edit {
   const { table, from: chain, jumpPosition } = set.chain;
-  const position = operation === "-I" ? `${jumpPosition} ` : "";
-  return { table, operation, chain, rest: `${position}${lookUpRule(set)}` };
+  return { table, operation: "-I", chain, rest: `${jumpPosition} ${lookUpRule(set)}` };
 }
 
-/** How often the rule of a set stands in the output of `iptables -S` for its chain. */
-function countLookUps(text: string, set: GrantIpset): number {
+/** Whether the rule of a set stands in the output of `iptables -S` for its chain. */
+function isLookedUp(text: string, set: GrantIpset): boolean {
   const wanted = canonicalRule(lookUpRule(set));
   return parseRules(text, set.chain.table, set.chain.from)
-    .filter((rule) => canonicalRule(rule.text) === wanted).length;
+    .some((rule) => canonicalRule(rule.text) === wanted);
 }

@@ -205,6 +205,24 @@ Deno.test("what a killed server has left in sets goes, or stays known, though se
   assert.deepEqual(chainsOf(rulesOf(without.planner, grant(), ABOVE)), ofItsOwn);
 });
 
+Deno.test("sets for other settings of a killed server go, or are known like its own", () => {
+  const other = { ENABLE_DESTINATION_RULE: true };
+  const flushed = leftOver(other);
+  assert(carryOut(flushed.planner.setUp(true), flushed).ok);
+  assert.deepEqual(flushed.ipset.names(), ["spa_access4_to"]);
+  assert(!flushed.iptables.save().join().includes("match-set"));
+
+  const kept = leftOver(other);
+  const outcome = carryOut(kept.planner.setUp(false), kept);
+  assert(outcome.ok);
+  assert.deepEqual(chainsOf(outcome.kept), ["spa_access4", "spa_access4"]);
+  assert.deepEqual(carryOut(kept.planner.remove(outcome.kept), kept).removed, outcome.kept);
+  assert.deepEqual(kept.ipset.elements("spa_access4"), []);
+  assert(carryOut(kept.planner.tearDown(), kept).ok);
+  assert.deepEqual(kept.ipset.names(), []);
+  assert.deepEqual(kept.iptables.save(), fakeIptables(FOREIGN).save());
+});
+
 Deno.test("a set of somebody else with our name is left alone", () => {
   const one = scene();
   one.ipset.run({ program: "ipset", args: ["create", "spa_access4", "hash:ip"] });
