@@ -33,10 +33,9 @@ export function chooseFirewall(facts: AutoFacts): AutoChoice {
   if (facts.firewalld) return { type: "firewalld", because: "it runs" };
   const legacy = [filters.legacy4, filters.legacy6].filter((table) => table !== null);
   if (legacy.some(closesInput)) return ofLegacy("drops packets");
-  const [native] = ruleset === null ? [] : nativeObstacles(ruleset);
-  if (native !== undefined) {
-    return { type: "nftables", because: `chain ${chainText(native)} drops packets` };
-  }
+  const natives = ruleset === null ? [] : nativeObstacles(ruleset);
+  const native = natives.find(({ family }) => family !== "ip6");
+  if (native !== undefined) return ofNative(native);
   const ruled = ruleset === null ? undefined : ruledByIptables(ruleset, ownChain);
   if (ruled !== undefined) {
     const because = ruled.policy === "drop"
@@ -45,6 +44,8 @@ export function chooseFirewall(facts: AutoFacts): AutoChoice {
     return { type: "iptables", variant: "nft", because };
   }
   if (legacy.some((table) => rulesInput(table, ownChain))) return ofLegacy("has rules");
+  // One for IPv6 alone says nothing where iptables is there for IPv4.
+  if (natives[0] !== undefined) return ofNative(natives[0]);
   if (facts.nft) {
     return {
       type: "nftables",
@@ -52,6 +53,10 @@ export function chooseFirewall(facts: AutoFacts): AutoChoice {
     };
   }
   return { type: "iptables", variant: null, because: "there is no nft that works" };
+}
+
+function ofNative(chain: NftChain): AutoChoice {
+  return { type: "nftables", because: `chain ${chainText(chain)} drops packets` };
 }
 
 function ofLegacy(what: string): AutoChoice {

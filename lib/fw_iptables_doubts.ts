@@ -63,7 +63,7 @@ export function doubtsAbout(around: Surroundings, facts: DoubtFacts): string[] {
   };
   if (filters.ipv4 === null) return [];
   if (open("ipv4")) return [NOTHING_HIDDEN];
-  return facts.ipv6 && closesInput(filters.ipv4) && open("ipv6") ? [IPV6_OPEN] : [];
+  return facts.ipv6 && open("ipv6") ? [IPV6_OPEN] : [];
 }
 
 const NOTHING_HIDDEN =
@@ -88,10 +88,17 @@ function obstacleOf({ ruleset, variant, filters }: Surroundings): string | null 
     return tell("INPUT of iptables-legacy", "FIREWALL_EXE /usr/sbin/iptables-legacy");
   }
   if (ruleset === null) return null;
-  const [chain] = nativeObstacles(ruleset);
+  const chains = nativeObstacles(ruleset);
+  const chain = chains.find(({ family }) => family !== "ip6");
   if (chain !== undefined) {
     const type = chain.table === "firewalld" ? "firewalld" : "nftables";
     return tell(`chain ${chainText(chain)} of nftables`, `FIREWALL_TYPE ${type}`);
+  }
+  if (chains[0] !== undefined && filters.ipv6 !== null) {
+    return `Grants over IPv6 may not open: chain ${
+      chainText(chains[0])
+    } of nftables drops packets,` +
+      " whatever ip6tables lets in; accept there what may come, or set ENABLE_IP6TABLES N";
   }
   const [other] = variant === "legacy" ? closedChains(ruleset, "input").filter(isFilter) : [];
   if (other === undefined) return null;

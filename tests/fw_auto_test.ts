@@ -67,6 +67,16 @@ Deno.test("auto takes the firewall that drops, then one that has rules, then wha
       facts([...NATIVE_DROP, ...IPTABLES_RULE], null),
       ...["nftables", /inet filter input/] as const,
     ],
+    [
+      "rules of iptables beside a native chain that drops IPv6",
+      facts([...base("ip6 block i", "drop"), ...IPTABLES_DROP], null),
+      ...["iptables nft", /ip filter INPUT/] as const,
+    ],
+    [
+      "a native chain that drops IPv6",
+      facts(base("ip6 block i", "drop"), null),
+      ...["nftables", /ip6 block i/] as const,
+    ],
     ["Docker's chains alone", facts(DOCKER, null), "nftables", /no rules/],
     ["what a killed server left", facts(OURS, null), "nftables", /no rules/],
     ["legacy that drops", facts([], LEGACY_DROP), "iptables legacy", /iptables-legacy drops/],

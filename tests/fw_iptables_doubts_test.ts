@@ -78,6 +78,11 @@ Deno.test("who drops what iptables lets in is named, with the setting that fits"
       { nft: base("inet firewalld filter_INPUT", "accept", [{ reject: null }]) },
       /chain inet firewalld filter_INPUT .*set FIREWALL_TYPE firewalld$/,
     ],
+    [
+      { nft: base("ip6 block i", "drop") },
+      /^Grants over IPv6 may not open: chain ip6 block i .*ENABLE_IP6TABLES N$/,
+    ],
+    [{ nft: base("ip6 block i", "drop"), ipv6: null }, /^$/],
     // Its own chains, ours, and those that drop some packets only.
     [{ nft: base("ip filter INPUT", "drop") }, /^$/],
     [{ nft: base("inet filter input", "accept", [PORT_22, DROP]) }, /^$/],
@@ -138,7 +143,7 @@ Deno.test("a host that is closed for IPv4 alone is told that IPv6 is open", () =
     [{ ipv6: null, variant: "legacy" }, false],
     [{ ipv6: SOME }, false],
     [{ ipv6: OPEN, facts: { ipv6: false } }, false],
-    [{ ipv4: SOME, ipv6: OPEN }, false],
+    [{ ipv4: SOME, ipv6: OPEN }, true],
     [{ ipv6: OPEN, nft: base("ip6 filter input", "accept", [PORT_22, DROP]) }, false],
     [{ ipv6: OPEN, facts: { legacyTables: { ipv4: false, ipv6: true } } }, false],
   ];
