@@ -155,6 +155,8 @@ export interface UpkeepOutcome {
   readonly lines: readonly string[];
   /** What no longer is as it should be, a line each; none by default. */
   readonly warnings?: readonly string[];
+  /** Chains that had vanished with all their rules, by their {@linkcode chainKey}; none by default. */
+  readonly lost?: readonly string[];
   readonly reason: string | null;
 }
 

@@ -243,7 +243,7 @@ export function nftablesPlanner(config: NftablesConfig): FirewallPlanner {
       *repair() {
         const done = yield* complete(false);
         if (!done.ok) return done;
-        return { ok: true, lines: describe(done.layout), lost: lostIn(done).length > 0 };
+        return { ok: true, lines: describe(done.layout), lost: lostIn(done).map(homeOf) };
       },
       check,
       told: () => told,

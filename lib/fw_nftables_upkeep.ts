@@ -10,8 +10,8 @@ export interface UpkeepParts {
   readonly hides: boolean;
   /** Whether these are in force, asked without a listing. */
   isHiding(): Plan<boolean>;
-  /** Puts back what is gone; tells what hides, and whether grants were lost. */
-  repair(): Plan<Step<{ readonly lines: readonly string[]; readonly lost: boolean }>>;
+  /** Puts back what is gone; tells what hides, and the sets that had gone with their grants. */
+  repair(): Plan<Step<{ readonly lines: readonly string[]; readonly lost: readonly string[] }>>;
   check(): Plan<CheckOutcome>;
   /** Warnings that the log has already. */
   told(): readonly string[];
@@ -44,10 +44,11 @@ export function nftablesUpkeep(parts: UpkeepParts): NonNullable<FirewallPlanner[
       return warningOf(`rules that hide services are gone: ${done.reason}`);
     }
     unrepaired = null;
-    const ended = done.lost ? "; grants that were open have ended" : "";
+    const ended = done.lost.length > 0 ? "; grants that were open have ended" : "";
     return {
       ...warningOf(`rules that hide services were gone, and are back${ended}`),
       lines: done.lines,
+      lost: done.lost,
     };
   }
 
@@ -63,7 +64,8 @@ export function nftablesUpkeep(parts: UpkeepParts): NonNullable<FirewallPlanner[
     warned = warnings;
     const recovered = barred === null ? [] : ["nftables: grants can open again"];
     barred = null;
-    return { lines: recovered, warnings: warnings.filter((line) => !known.includes(line)) };
+    const fresh = warnings.filter((line) => !known.includes(line));
+    return { lines: recovered, warnings: fresh, lost: [] };
   }
 
   return {
@@ -77,17 +79,18 @@ export function nftablesUpkeep(parts: UpkeepParts): NonNullable<FirewallPlanner[
       return {
         lines: [...hidden.lines, ...checked.lines],
         warnings: [...hidden.warnings, ...checked.warnings],
+        lost: hidden.lost,
         reason: null,
       };
     },
   };
 }
 
-/** What the log is to be told. */
-type Told = Required<Pick<UpkeepOutcome, "lines" | "warnings">>;
+/** What was found and done. */
+type Told = Required<Omit<UpkeepOutcome, "reason">>;
 
-const NOTHING: Told = { lines: [], warnings: [] };
+const NOTHING: Told = { lines: [], warnings: [], lost: [] };
 
 function warningOf(text: string): Told {
-  return { lines: [], warnings: [`nftables: ${text}`] };
+  return { lines: [], warnings: [`nftables: ${text}`], lost: [] };
 }

@@ -542,6 +542,7 @@ labTest("what hides a service comes back by itself after it was flushed", "", as
   strictEqual(await probe(lab, 22), "filtered");
   await knock(lab, gateway);
   strictEqual(await probe(lab, 22), "open");
+  doesNotMatch(gateway.output(), /Extended/);
   await gateway.stop();
   strictEqual(await ruleset(lab), "");
 });
