@@ -9,6 +9,7 @@ import {
   type Ruleset,
   sameTable,
 } from "./fw_nftables_ruleset.ts";
+import type { ProtocolPort } from "./net_port.ts";
 
 /** What is known of packets whose fate is asked for; by default nothing. */
 export interface PacketTraits {
@@ -144,18 +145,21 @@ export function acceptsMark(ruleset: Ruleset, chain: NftChain, mark: number): bo
 /**
  * What is known of packets that begin connections.
  *
- * @param known the bits of their mark, and the name of the interface that they come by
+ * @param known the bits of their mark, the name of the interface that they come by, and the port
+ *   that they go to
  */
 export function newPackets(
-  { mark = null, input = null }: {
+  { mark = null, input = null, to = null }: {
     readonly mark?: number | null;
     readonly input?: string | null;
+    readonly to?: ProtocolPort | null;
   },
 ): PacketTraits {
   const has = (key: unknown, value: unknown): boolean => {
     if (!isRecord(key)) return false;
     if (isRecord(key.ct) && key.ct.key === "state") return value === "new";
     if (input !== null && isInputName(key)) return isNamed(input, value);
+    if (to !== null && isDestination(key)) return isFor(to, key, value);
     const isMark = mark !== null && isRecord(key.meta) && key.meta.key === "mark";
     return isMark && value === mark;
   };
@@ -167,7 +171,9 @@ export function newPackets(
       const { op, left, right } = match;
       if (!isRecord(left) || isRecord(left.meta) && left.meta.key === "mark") return false;
       const isState = isRecord(left.ct) && left.ct.key === "state";
-      if (!isState && !(input !== null && isInputName(left))) return false;
+      const isKnown = isState || (input !== null && isInputName(left)) ||
+        (to !== null && isDestination(left));
+      if (!isKnown) return false;
       const isIn = valuesIn(right).some((value) => has(left, value));
       return (op === "!=" ? !isIn : (op === "==" || op === "in") && isIn) && "all";
     },
@@ -177,6 +183,26 @@ export function newPackets(
 /** Whether a key is the interface that packets come by. */
 export function isInputName(key: unknown): boolean {
   return isRecord(key) && isRecord(key.meta) && /^iif(name)?$/.test(String(key.meta.key));
+}
+
+/** Whether a key is the protocol, or the port that packets go to. */
+function isDestination(key: Readonly<Record<string, unknown>>): boolean {
+  return isRecord(key.meta) && key.meta.key === "l4proto" ||
+    isRecord(key.payload) && key.payload.field === "dport";
+}
+
+/** Whether packets for a port have a value in the place of a key. */
+function isFor(
+  { protocol, port }: ProtocolPort,
+  { payload }: Readonly<Record<string, unknown>>,
+  value: unknown,
+): boolean {
+  if (!isRecord(payload)) return value === protocol;
+  if (payload.protocol !== protocol && payload.protocol !== "th") return false;
+  const [first, last] = isRecord(value) && Array.isArray(value.range)
+    ? value.range
+    : [value, value];
+  return Number(first) <= port && port <= Number(last);
 }
 
 /** Whether an interface's name is what a rule says, in which `*` at the end stands for any more. */

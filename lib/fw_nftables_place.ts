@@ -276,7 +276,7 @@ function mark(
 /** The only chain that drops, or the only one for each IP version. */
 function find(hook: FilterHook, closed: readonly NftChain[]): PlaceChoice {
   if (closed.length === 0) {
-    return refuse(`${NOTHING_CLOSED}; set ENABLE_DEFAULT_DROP to the ports to hide`);
+    return refuse(`${NOTHING_CLOSED}; set ENABLE_DEFAULT_DROP to the ports to hide, or NFT_ATTACH`);
   }
   const foreign = closed.find(belongsToIptables);
   if (foreign !== undefined) {
@@ -291,7 +291,7 @@ function find(hook: FilterHook, closed: readonly NftChain[]): PlaceChoice {
   return attach(closed, hook, closed);
 }
 
-const NOTHING_CLOSED = "no chain of nftables drops packets to this host, so nothing is hidden";
+const NOTHING_CLOSED = "no chain of nftables drops what it does not know";
 
 function refuse(reason: string): Refusal {
   return { ok: false, reason };

@@ -25,6 +25,7 @@ import {
   versionsOf,
 } from "./fw_nftables_ruleset.ts";
 import type { IpVersion } from "./net_address.ts";
+import { formatPorts } from "./net_port.ts";
 
 /**
  * Lines for the log, by what is in force.
@@ -41,6 +42,7 @@ export function placeWarnings(
     return [
       ...withoutPlace(ruleset, hook, ofHook),
       ...ofHook.flatMap((place) => droppedByInterface(ruleset, place, ofHook)),
+      ...(hook === "input" ? ofHook.flatMap((place) => droppedByPort(ruleset, place, ofHook)) : []),
       ...ofHook.flatMap((place) => withoutMark(ruleset, place)),
       ...(hook === "input" ? nothingHidden(ruleset, ofHook, versions) : []),
     ];
@@ -74,11 +76,7 @@ function droppedByInterface(
   places: readonly Place[],
 ): string[] {
   const mark = place.kind === "mark" ? place.mark : null;
-  const isAttached = (chain: NftChain): boolean =>
-    places.some((one) => one.kind === "attached" && chainText(one.chain) === chainText(chain));
-  return others(chainsOnPath(ruleset, place.hook)).flatMap((chain) => {
-    // Closed ones were asked about before.
-    if (isAttached(chain) || isClosed(ruleset, chain)) return [];
+  return openChains(ruleset, place.hook, places).flatMap((chain) => {
     const names = interfacesIn(reachableFrom(ruleset, chain));
     const interfaces = [...names.filter((name) => name !== "lo"), UNNAMED];
     const dropped = new Map<number, string[]>();
@@ -94,6 +92,33 @@ function droppedByInterface(
       ` ${chainText(chain)} drops it (rule with handle ${handle})`
     );
   });
+}
+
+/** Chains that drop a port which grants are to open and our own table hides from all others. */
+function droppedByPort(ruleset: Ruleset, place: Place, places: readonly Place[]): string[] {
+  const mark = place.kind === "mark" ? place.mark : null;
+  return openChains(ruleset, place.hook, places).flatMap((chain) =>
+    place.hidden.flatMap((to) => {
+      const decision = decisionIn(ruleset, chain, newPackets({ mark, to }));
+      if (decision?.fate !== "drop") return [];
+      return [
+        `grants for ${formatPorts([to])} cannot open: ${chainText(chain)} drops it` +
+        ` (rule with handle ${decision.rule.handle})`,
+      ];
+    })
+  );
+}
+
+/** Chains of others on the way of a hook that grants do not go into; closed ones were asked about. */
+function openChains(
+  ruleset: Ruleset,
+  hook: FilterHook,
+  places: readonly Place[],
+): NftChain[] {
+  const isAttached = (chain: NftChain): boolean =>
+    places.some((one) => one.kind === "attached" && chainText(one.chain) === chainText(chain));
+  return others(chainsOnPath(ruleset, hook))
+    .filter((chain) => !isAttached(chain) && !isClosed(ruleset, chain));
 }
 
 /** No interface has this name, so that only rules about all others speak of it. */

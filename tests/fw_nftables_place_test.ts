@@ -147,7 +147,7 @@ const HIDDEN = [{ protocol: "tcp", port: 22 }] as const;
 Deno.test("choosePlaces() takes a place where a grant opens, and refuses every other", () => {
   const cases: [config: Partial<PlaceConfig>, objects: Json[], expected: string | RegExp][] = [
     [{}, ONE, "attached"],
-    [{}, base("inet f in", "accept"), /nothing is hidden; set ENABLE_DEFAULT_DROP/],
+    [{}, base("inet f in", "accept"), /drops what it does not know; set ENABLE_DEFAULT_DROP/],
     [{}, [...ONE, ...base("ip f in", "drop")], /more than one.*inet filter input, ip f in/],
     [{}, base("ip filter INPUT", "drop"), /set FIREWALL_TYPE iptables/],
     [{}, base("inet f in prerouting", "drop"), /no filter chain of the input hook/],
@@ -178,7 +178,7 @@ Deno.test("choosePlaces() takes a place where a grant opens, and refuses every o
       MARKED,
       /inet filter input does not accept .*: nft insert rule inet filter input meta mark 0x2 accept$/,
     ],
-    [{ NFT_MARK: 1 }, [], /nothing is hidden/],
+    [{ NFT_MARK: 1 }, [], /no chain of nftables drops/],
     [{ NFT_MARK: 5 }, [...MARKED_5, ...mangling(1)], /ip m m takes the mark 0x5 off .* handle 2/],
     [
       { NFT_MARK: 5 },
@@ -222,6 +222,11 @@ Deno.test("choosePlaces() takes a place where a grant opens, and refuses every o
   }
 });
 
+const FROM_ONE = match({ payload: { protocol: "ip", field: "saddr" } }, "192.0.2.7");
+const DPORT = (right: unknown): Json =>
+  match({ payload: { protocol: "tcp", field: "dport" } }, right);
+const L4PROTO = (name: string): Json => match({ meta: { key: "l4proto" } }, name);
+
 Deno.test("placeWarnings() names what keeps grants from opening, and what is hidden from nobody", () => {
   const from = (names: unknown, op = "=="): Json => match({ meta: { key: "iifname" } }, names, op);
   const vmap = (...pairs: [string, Json][]): Json => ({
@@ -261,6 +266,30 @@ Deno.test("placeWarnings() names what keeps grants from opening, and what is hid
       [
         /comes by w: ip g in/,
       ],
+    ],
+    [
+      "beside what hides, the port is dropped",
+      { ENABLE_DEFAULT_DROP: HIDDEN },
+      base("ip g in", "accept", [PORT, FROM_ONE, DROP], [PORT, COUNTER, DROP]),
+      [/grants for tcp\/22 cannot open: ip g in drops it \(rule with handle 3\)$/],
+    ],
+    [
+      "beside what hides, a range with the port, by a jump for TCP",
+      { ENABLE_DEFAULT_DROP: HIDDEN },
+      [
+        ...base("ip g in", "accept", [L4PROTO("tcp"), { jump: { target: "x" } }]),
+        ...chain("ip g x", [DPORT({ set: [80, { range: [20, 25] }] }), { reject: null }]),
+      ],
+      [/grants for tcp\/22 cannot open: ip g in drops it/],
+    ],
+    [
+      "beside what hides, other ports are dropped",
+      { ENABLE_DEFAULT_DROP: HIDDEN },
+      base("ip g in", "accept", [DPORT(80), DROP], [L4PROTO("udp"), DROP], [PORT, ACCEPT], [
+        PORT,
+        DROP,
+      ]),
+      [],
     ],
     ["with a mark", { NFT_MARK: 1 }, [
       ...MARKED,

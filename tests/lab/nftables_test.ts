@@ -579,7 +579,7 @@ for (
       title: "nothing drops",
       rules: "table inet filter { chain input { type filter hook input priority 0; }; }\n",
       config: "",
-      reason: /nothing is hidden; set ENABLE_DEFAULT_DROP/,
+      reason: /drops what it does not know; set ENABLE_DEFAULT_DROP/,
     },
     {
       title: "the chain is not there",
