@@ -309,12 +309,15 @@ export function createFirewall(parts: FirewallParts): Firewall {
     upkeepDue = false;
     const { upkeep: duty } = planner;
     if (duty === undefined) return;
-    const { lines, warnings = [], lost = [], reason } = await runPlan(host, log, duty.run());
-    for (const chain of lost) book.forgetChain(chain);
-    for (const line of warnings) log.warning(line);
-    for (const line of lines) log.info(line);
-    if (reason !== null) log.error(`Cannot tidy up ${planner.name}: ${reason}`);
-    armUpkeep();
+    try {
+      const { lines, warnings = [], lost = [], reason } = await runPlan(host, log, duty.run());
+      for (const chain of lost) book.forgetChain(chain);
+      for (const line of warnings) log.warning(line);
+      for (const line of lines) log.info(line);
+      if (reason !== null) log.error(`Cannot tidy up ${planner.name}: ${reason}`);
+    } finally {
+      armUpkeep();
+    }
   }
 
   async function closeForeign(numbers: ReadonlyMap<FirewallRule, number>): Promise<void> {

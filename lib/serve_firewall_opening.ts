@@ -113,11 +113,11 @@ export function createOpening(parts: OpeningParts): OpenTogether {
     if (known.size > 0) book.forget(await runPlan(host, log, findMissing(planner, [...known])));
   }
 
-  /** Removes rules in whose place others stand that end later. */
+  /** Removes rules in whose place others stand, which end later or lead elsewhere. */
   async function removeOutlived(rules: readonly FirewallRule[]): Promise<void> {
     const outcome = await runPlan(host, log, planner.remove(rules));
     for (const rule of outcome.removed) {
-      log.debug(`Rule '${rule.text}' in ${rule.chain} made way for one that ends later`);
+      log.debug(`Rule '${rule.text}' in ${rule.chain} made way for another`);
     }
     if (outcome.failed.length === 0) return;
     // By their texts they are entered beside what replaced them, and closed when they are due.

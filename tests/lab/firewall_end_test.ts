@@ -102,7 +102,7 @@ onBothVariants(
     await send(lab, knockPacket("tcp/22", ADDRESSES.client, { clientTimeout: 2 }));
     await second.waitFor(/already exists/);
     await send(lab, knockPacket("tcp/22", ADDRESSES.client, { clientTimeout: 300 }));
-    await second.waitFor(/made way for one that ends later/);
+    await second.waitFor(/made way for another/);
     match(second.output(), /Extended access rule in FWKNOP_INPUT/);
     const saved = await savedRules(lab.gateway, `${iptables}-save`);
     strictEqual(saved.match(/-s 192\.0\.2\.10\/32/g)?.length, 1);
